@@ -1,0 +1,456 @@
+//! Where notifications live: the [`DBDrv`] trait, whose comments are the
+//! contract of every database, and the suite in [`conformance`] that checks it.
+//!
+//! Ten methods are required. The provided ones are what batches, lanes and large
+//! tables need; their defaults are loops over the ten, which make a working
+//! server with one lane.
+
+use std::{borrow::Borrow, collections::HashSet, error::Error, fmt};
+
+use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
+
+pub mod conformance;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+/// A table of notifications.
+///
+/// Every method may block, and is called from several threads at once. A write
+/// is durable when the method returns. Ids are compared byte by byte.
+pub trait DBDrv: Send + Sync + 'static {
+    /// Stores a new notification in state [`State::Pending`].
+    ///
+    /// # Errors
+    /// [`DbError::Exists`] if the id is taken, whatever its content; then nothing changes.
+    fn create(&self, item: &Item) -> Result<(), DbError>;
+
+    /// Gives a notification one more attempt, whatever its state: `tried = max_tries - 1`,
+    /// state [`State::Pending`], due `now`, [once](Item::once). The latest response stays.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`].
+    fn resend(&self, id: &str, max_tries: u32, now: Timestamp) -> Result<(), DbError>;
+
+    /// Stores what an attempt led to. An unknown id is no error: the row was
+    /// deleted meanwhile.
+    ///
+    /// # Errors
+    /// Those of the database, never [`DbError::NotFound`].
+    fn update(
+        &self,
+        id: &str,
+        tried: u32,
+        next_at: Timestamp,
+        state: State,
+        response: &[u8],
+    ) -> Result<(), DbError>;
+
+    /// The latest response, `None` before the first attempt has ended.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`].
+    fn result(&self, id: &str) -> Result<Option<Vec<u8>>, DbError>;
+
+    /// What has become of a notification.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`].
+    fn status(&self, id: &str) -> Result<Status, DbError>;
+
+    /// All that is known of a notification.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`].
+    fn detail(&self, id: &str) -> Result<Detail, DbError>;
+
+    /// The one with the oldest `next_at` that is pending, due (`next_at <= now`),
+    /// has attempts left (`tried < max_tries`, or [once](Item::once)), whose type
+    /// is one of `drivers` and whose id is not in `sending`.
+    ///
+    /// # Errors
+    /// Those of the database; that there is none is `Ok(None)`.
+    fn pending(
+        &self,
+        now: Timestamp,
+        max_tries: u32,
+        drivers: &[&str],
+        sending: &Sending,
+    ) -> Result<Option<Item>, DbError>;
+
+    /// Deletes a notification. An unknown id is no error.
+    ///
+    /// # Errors
+    /// [`DbError::Sending`] if it is in `sending`, never [`DbError::NotFound`].
+    fn delete(&self, id: &str, sending: &Sending) -> Result<(), DbError>;
+
+    /// Deletes all that are [`State::Success`] or [`State::Failed`], created
+    /// strictly before `before` and not in `sending`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError>;
+
+    /// Deletes all, whatever their state, created strictly before `before` and
+    /// not in `sending`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError>;
+
+    /// Whether rows keep their [`Lane`], and [`claim`](Self::claim) and
+    /// [`heads`](Self::heads) go by it. Without, all share [`Lane::NONE`].
+    fn has_lanes(&self) -> bool {
+        false
+    }
+
+    /// The newest `create_at` there is: the clock never runs behind it.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn newest(&self) -> Result<Option<Timestamp>, DbError> {
+        Ok(None)
+    }
+
+    /// Each lane that has pending rows, with its earliest `next_at`, whatever the
+    /// rows' types; it may be earlier than the truth, never later.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn heads(&self) -> Result<Vec<(Lane, Timestamp)>, DbError> {
+        Ok(vec![(Lane::NONE, Timestamp::MIN)])
+    }
+
+    /// The oldest due rows of a lane, in the order of `next_at`, equal ones in the
+    /// order of their arrival where that is known; and when the row after them
+    /// will be due. Rows that have used up their attempts are among them.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn claim(&self, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
+        let mut sending = wanted.skip.clone();
+        let mut claimed = Claimed::default();
+        let mut bytes = 0;
+        while claimed.items.len() < wanted.limit && bytes <= wanted.max_bytes {
+            let Some(item) = self.pending(wanted.now, wanted.max_tries, wanted.drivers, &sending)? else {
+                break;
+            };
+            bytes += item.content.len();
+            sending.insert(item.id.clone());
+            claimed.items.push(item);
+        }
+        claimed.next_at = self
+            .pending(Timestamp::MAX, wanted.max_tries, wanted.drivers, &sending)?
+            .map(|item| item.next_at);
+        Ok(claimed)
+    }
+
+    /// At most `limit` pending rows whose lane is [`Lane::NONE`], because another
+    /// program wrote them. They are given one by [`Write::Assign`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn unassigned(&self, limit: usize) -> Result<Vec<Unassigned>, DbError> {
+        let _ = limit;
+        Ok(Vec::new())
+    }
+
+    /// Does all these writes in their order, in one transaction where there are
+    /// transactions, and tells what became of each. One that is refused (an id
+    /// that exists, one that is unknown) doesn't harm the others.
+    ///
+    /// # Errors
+    /// The transaction failed, and nothing was written; or nobody knows.
+    fn write(&self, batch: &[Write], sending: &Sending) -> Result<Vec<Result<Written, DbError>>, DbError> {
+        Ok(batch.iter().map(|write| write_alone(self, write, sending)).collect())
+    }
+
+    /// Does a part of [`clear`](Self::clear) or [`force_clear`](Self::force_clear)
+    /// that takes a short time: looks at some thousand rows and deletes at most
+    /// 500 of them, in one transaction. Returns where to go on, `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the database; nothing was deleted then.
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+        match clear.finished_only {
+            true => self.clear(clear.before, sending),
+            false => self.force_clear(clear.before, sending),
+        }?;
+        Ok(None)
+    }
+
+    /// Tells whether the database answers.
+    ///
+    /// # Errors
+    /// It doesn't.
+    fn ping(&self) -> Result<(), DbError> {
+        match self.status("") {
+            Ok(_) | Err(DbError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the database in order before the process ends; it isn't used any more after.
+    fn close(&self) {}
+}
+
+fn write_alone<D: DBDrv + ?Sized>(db: &D, write: &Write, sending: &Sending) -> Result<Written, DbError> {
+    match write {
+        Write::Create(item) => match db.create(item) {
+            Ok(()) => Ok(Written::Done),
+            Err(DbError::Exists) => {
+                let stored = db.detail(item.id.as_str())?;
+                Ok(Written::Exists {
+                    create_at: stored.status.create_at,
+                    same: stored.r#type == item.r#type
+                        && stored.endpoint == item.endpoint
+                        && stored.content == item.content,
+                })
+            }
+            Err(error) => Err(error),
+        },
+        Write::Outcome(Outcome { id, tried, next_at, state, response, .. }) => {
+            db.update(id.as_str(), *tried, *next_at, *state, response)?;
+            Ok(Written::Done)
+        }
+        Write::Resend { id, max_tries, now } => {
+            db.resend(id.as_str(), *max_tries, *now)?;
+            Ok(Written::Resent(Lane::NONE))
+        }
+        Write::Delete { id } => {
+            db.delete(id.as_str(), sending)?;
+            Ok(Written::Done)
+        }
+        // Only a database with lanes has rows to assign or to hold back.
+        Write::Assign(_) | Write::Hold { .. } | Write::Release { .. } => Ok(Written::Done),
+    }
+}
+
+/// One write of a batch.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// [`DBDrv::create`], told apart from a repeat by its content.
+    Create(Item),
+    /// What an attempt led to.
+    Outcome(Outcome),
+    /// [`DBDrv::resend`]; also raises [`Item::epoch`].
+    Resend {
+        /// Which one.
+        id: Id,
+        /// The limit of attempts now in force.
+        max_tries: u32,
+        /// When it is due: now.
+        now: Timestamp,
+    },
+    /// [`DBDrv::delete`].
+    Delete {
+        /// Which one.
+        id: Id,
+    },
+    /// Gives rows of [`Lane::NONE`] their lanes.
+    Assign(Vec<(Id, Lane)>),
+    /// Pending rows for a receiver that wants nothing before a time become due then.
+    Hold {
+        /// Which ones.
+        ids: Vec<Id>,
+        /// When they are due.
+        until: Timestamp,
+    },
+    /// Undoes [`Write::Hold`] for at most 500 pending rows of a lane: what is due
+    /// exactly at `from` becomes due at `to`.
+    /// [`Written::Released`] tells whether that many were found.
+    Release {
+        /// Which lane.
+        lane: Lane,
+        /// When they were to be due.
+        from: Timestamp,
+        /// When they are due instead.
+        to: Timestamp,
+    },
+}
+
+/// What became of one write of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored; nothing else is to tell.
+    Done,
+    /// Nothing was stored: the id exists.
+    Exists {
+        /// When the other one was created.
+        create_at: Timestamp,
+        /// It has the same type, endpoint and payload.
+        same: bool,
+    },
+    /// The attempt had begun before a resend: its response was stored, and one
+    /// more attempt is due.
+    Superseded,
+    /// It waits in this lane and is due.
+    Resent(Lane),
+    /// How many rows were released.
+    Released(usize),
+}
+
+/// What an attempt led to. `tried`, `next_at` and `state` are the row's new ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which notification.
+    pub id: Id,
+    /// Its epoch when the attempt began. If the row's is another one now, it was
+    /// resent meanwhile: only the response is stored, and the row stays as it is.
+    pub epoch: u32,
+    /// Attempts made.
+    pub tried: u32,
+    /// When the next one is due.
+    pub next_at: Timestamp,
+    /// What has become of it.
+    pub state: State,
+    /// What to store as the latest response.
+    pub response: Vec<u8>,
+    /// Leave a response that is there already.
+    pub keep_response: bool,
+}
+
+/// What [`DBDrv::claim`] looks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Rows of this lane,
+    pub lane: Lane,
+    /// due by now,
+    pub now: Timestamp,
+    /// of one of these types,
+    pub drivers: &'a [&'a str],
+    /// and not among these.
+    pub skip: &'a Sending,
+    /// The limit of attempts now in force.
+    pub max_tries: u32,
+    /// At most so many,
+    pub limit: usize,
+    /// and no more once their payloads together have over this many bytes.
+    pub max_bytes: usize,
+}
+
+/// What [`DBDrv::claim`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// The oldest due ones.
+    pub items: Vec<Item>,
+    /// When the next row of the lane is due, of the wanted types and not to be
+    /// skipped; `None` if there is none.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A row that has no lane yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unassigned {
+    /// Its id.
+    pub id: Id,
+    /// The driver's type.
+    pub r#type: String,
+    /// Where it goes.
+    pub endpoint: String,
+    /// When it is due.
+    pub next_at: Timestamp,
+}
+
+/// A clearing under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clear {
+    /// Those created strictly before this go.
+    pub before: Timestamp,
+    /// Only those in a final state go.
+    pub finished_only: bool,
+    /// Where to go on; its meaning is the database's.
+    pub cursor: Option<(Timestamp, i64)>,
+}
+
+impl Clear {
+    /// A clearing from its beginning.
+    pub fn new(before: Timestamp, finished_only: bool) -> Self {
+        Self { before, finished_only, cursor: None }
+    }
+}
+
+/// The ids that are being sent: no clearing and no delete may touch them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sending(HashSet<Id>);
+
+impl Sending {
+    /// Whether this one is being sent.
+    pub fn contains(&self, id: &str) -> bool {
+        self.0.contains(id)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(Borrow::borrow)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is being sent.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds one; false if it was there.
+    pub fn insert(&mut self, id: Id) -> bool {
+        self.0.insert(id)
+    }
+
+    /// Takes one away; false if it wasn't there.
+    pub fn remove(&mut self, id: &str) -> bool {
+        self.0.remove(id)
+    }
+}
+
+impl FromIterator<Id> for Sending {
+    fn from_iter<I: IntoIterator<Item = Id>>(ids: I) -> Self {
+        Self(ids.into_iter().collect())
+    }
+}
+
+/// What can go wrong with a database.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DbError {
+    /// No row has this id.
+    NotFound,
+    /// A row has this id already.
+    Exists,
+    /// It is being sent and can't be deleted.
+    Sending,
+    /// This row can't be stored, whatever the state of the database; says why.
+    Refused(String),
+    /// The database can't do it now: full, unreachable, locked, broken.
+    Unavailable(Box<dyn Error + Send + Sync>),
+}
+
+impl DbError {
+    /// The database can't do it now, for this reason.
+    pub fn unavailable(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(reason.into())
+    }
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => write!(f, "no notification has this id"),
+            Self::Exists => write!(f, "a notification with this id exists"),
+            Self::Sending => write!(f, "the notification is being sent"),
+            Self::Refused(reason) => write!(f, "the database refuses the notification: {reason}"),
+            Self::Unavailable(reason) => write!(f, "the database can't answer: {reason}"),
+        }
+    }
+}
+
+impl Error for DbError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unavailable(reason) => Some(reason.as_ref()),
+            _ => None,
+        }
+    }
+}

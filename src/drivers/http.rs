@@ -1,0 +1,1 @@
+//! `HTTPGET` and `HTTPPOST`.

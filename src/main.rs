@@ -1,0 +1,2 @@
+//! The predefined binary.
+fn main() {}
