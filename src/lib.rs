@@ -1,7 +1,12 @@
 //! A notification appliance: what is posted to it is on disk before the answer,
 //! and delivered until it arrives.
 
+mod claims;
+mod clock;
+mod health;
 mod json;
+mod recorder;
+mod sender;
 
 pub mod db;
 pub mod driver;
@@ -14,3 +19,4 @@ pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;
 pub use notification::{Detail, Id, InvalidId, InvalidParams, Item, Lane, Params, State, Status, Timestamp};
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
+pub use sender::SenderOptions;
