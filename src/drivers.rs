@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `HTTPGET`, `HTTPPOST` | [`http`] |
 //! | any, for tests | [`stub`] |
+//!
+//! What speaks HTTP shares one [`web::WebClient`].
 
 pub mod http;
 pub mod stub;
+pub mod web;
