@@ -7,6 +7,7 @@ mod health;
 mod json;
 mod recorder;
 mod sender;
+mod server;
 
 pub mod db;
 pub mod driver;

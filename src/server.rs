@@ -1,0 +1,5 @@
+//! The HTTP server.
+
+mod connection;
+mod listener;
+mod tls;

@@ -1,0 +1,149 @@
+//! From an address as a person writes it to a socket.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that the kernel holds for us while we can't accept them.
+const BACKLOG: i32 = 1024;
+
+/// Why there is no listening on an address.
+#[derive(Debug)]
+pub(crate) struct BindError {
+    address: String,
+    reason: String,
+    source: Option<io::Error>,
+}
+
+impl BindError {
+    /// The system refused.
+    pub(super) fn new(address: &str, error: io::Error) -> BindError {
+        let reason = match error.kind() {
+            io::ErrorKind::AddrInUse => "the port is already in use".into(),
+            io::ErrorKind::PermissionDenied => {
+                "not permitted (a port below 1024 needs root or CAP_NET_BIND_SERVICE)".into()
+            }
+            io::ErrorKind::AddrNotAvailable => "no interface of this machine has that address".into(),
+            _ => error.to_string(),
+        };
+        BindError { address: address.into(), reason, source: Some(error) }
+    }
+
+    fn malformed(address: &str, reason: &str) -> BindError {
+        BindError { address: address.into(), reason: reason.into(), source: None }
+    }
+
+    fn unknown_host(address: &str, host: &str, source: Option<io::Error>) -> BindError {
+        BindError { address: address.into(), reason: format!("the host name {host:?} is unknown"), source }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Debug keeps control characters from breaking the line.
+        write!(f, "cannot listen on {:?}: {}", self.address, self.reason)
+    }
+}
+
+impl Error for BindError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// What an address says.
+#[derive(Debug, PartialEq)]
+enum Place<'a> {
+    Address(SocketAddr),
+    EveryInterface(u16),
+    Host(&'a str, u16),
+}
+
+/// A listening socket.
+pub(super) async fn bind(address: &str) -> Result<TcpListener, BindError> {
+    let bound = match parse(address)? {
+        Place::Address(place) => listen(place),
+        Place::EveryInterface(port) => match listen_on_both(port) {
+            Err(error) if !is_about_the_port(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into()),
+            bound => bound,
+        },
+        Place::Host(host, port) => {
+            let mut places: Vec<SocketAddr> = match tokio::net::lookup_host((host, port)).await {
+                Ok(places) => places.collect(),
+                Err(error) => return Err(BindError::unknown_host(address, host, Some(error))),
+            };
+            // A name stands for one of its addresses, and for the IPv4 one if it has one: `localhost` is what
+            // people then reach as 127.0.0.1.
+            places.sort_by_key(SocketAddr::is_ipv6);
+            let mut bound = None;
+            for place in places {
+                let attempt = listen(place);
+                let settled = attempt.as_ref().err().is_none_or(is_about_the_port);
+                bound = Some(attempt);
+                if settled {
+                    break;
+                }
+            }
+            bound.ok_or_else(|| BindError::unknown_host(address, host, None))?
+        }
+    };
+    bound.map_err(|error| BindError::new(address, error))
+}
+
+fn parse(address: &str) -> Result<Place<'_>, BindError> {
+    let malformed = |reason| Err(BindError::malformed(address, reason));
+
+    if let Ok(place) = address.parse() {
+        return Ok(Place::Address(place));
+    }
+    if address.contains("//") {
+        return malformed("that is a URL; an address is a host and a port, as in 127.0.0.1:8080");
+    }
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return malformed("a port is missing; an address is a host and a port, as in 127.0.0.1:8080");
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bracketed.is_none() && host.contains(':') {
+        return malformed("an IPv6 address is written in brackets, as in [::1]:8080");
+    }
+    // Digits only: `parse` would take a plus sign.
+    let port = match port.parse::<u16>() {
+        Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => number,
+        _ => return malformed("the port is a number from 0 to 65535"),
+    };
+    match bracketed.unwrap_or(host) {
+        "" if bracketed.is_none() => Ok(Place::EveryInterface(port)),
+        "" => malformed("there is no address in the brackets"),
+        host if host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') => {
+            malformed("that is no host name")
+        }
+        host => Ok(Place::Host(host, port)),
+    }
+}
+
+/// Whether another address with the same port should not be tried: the port would look free when it isn't.
+fn is_about_the_port(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
+}
+
+fn listen_on_both(port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    // Some systems, and some administrators, have it the other way by default.
+    socket.set_only_v6(false)?;
+    finish(socket, (Ipv6Addr::UNSPECIFIED, port).into())
+}
+
+fn listen(place: SocketAddr) -> io::Result<TcpListener> {
+    finish(Socket::new(Domain::for_address(place), Type::STREAM, Some(Protocol::TCP))?, place)
+}
+
+fn finish(socket: Socket, place: SocketAddr) -> io::Result<TcpListener> {
+    // Without it a restart has to wait until the closed connections of the last run are forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&place.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
