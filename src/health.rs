@@ -15,7 +15,7 @@ impl Health {
     pub(crate) const CLAIMING: Part = "deliveries pause";
     /// Writing to the table.
     pub(crate) const RECORDING: Part = "nothing can be stored";
-    /// The sender itself.
+    /// The sender's own threads.
     pub(crate) const SENDER: Part = "the sender has stopped";
 
     /// This part is in trouble; logged if it wasn't before.

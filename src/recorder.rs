@@ -95,15 +95,19 @@ impl fmt::Display for Refusal {
 }
 
 impl Recorder {
-    /// Starts the writing thread.
+    /// Starts the writing thread; it drops `ended` when it ends.
     pub(crate) fn start(
         db: Arc<dyn DBDrv>,
         claims: Arc<Claims>,
         health: Arc<Health>,
+        ended: impl Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
         let writer = Writer { shared: shared.clone(), db, claims, health, failing: None };
-        let thread = thread::Builder::new().name("recorder".into()).spawn(move || writer.run())?;
+        let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
+            let _ended = ended;
+            writer.run();
+        })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -147,11 +151,6 @@ impl Recorder {
         if let Some(Err(_)) = thread.map(JoinHandle::join) {
             tracing::error!("the recorder has panicked");
         }
-    }
-
-    /// Whether the thread has ended, be it that it panicked.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.thread.lock().expect(POISONED).as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     fn push(&self, push: impl FnOnce(&mut Queue)) -> Result<(), Refusal> {

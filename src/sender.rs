@@ -4,11 +4,11 @@ use std::{
     any::Any,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
     claims::{Answer, Begun, Claims, Owed},
@@ -71,7 +71,10 @@ pub(crate) struct Sender {
     pub(crate) max_tries: u32,
     has_lanes: bool,
     claims: Arc<Claims>,
-    timer: JoinHandle<()>,
+    /// Whom the claims call; they don't own it, since it owns them.
+    _workers: Arc<Workers>,
+    /// Told when a thread has panicked.
+    ended: Arc<Notify>,
 }
 
 impl Sender {
@@ -95,7 +98,10 @@ impl Sender {
             slots,
         ));
         claims.note(db.heads()?);
-        let recorder = Arc::new(Recorder::start(db.clone(), claims.clone(), health.clone())?);
+        let ended = Arc::new(Notify::new());
+        let watch = Ended { notify: ended.clone(), health: health.clone() };
+        let recorder = Recorder::start(db.clone(), claims.clone(), health.clone(), watch.clone())?;
+        let recorder = Arc::new(recorder);
         let attempts = Attempts {
             claims: claims.clone(),
             recorder: recorder.clone(),
@@ -105,13 +111,22 @@ impl Sender {
             failures: FailureLog::new(runtime.clone()),
         };
         let workers = Workers::new(slots, runtime, move || attempts.make_one());
-        claims.on_due(move || workers.wake());
-        let timer = thread::Builder::new().name("timer".into()).spawn({
+        let called = Arc::downgrade(&workers);
+        claims.on_due(move || {
+            if let Some(workers) = called.upgrade() {
+                workers.wake();
+            }
+        });
+        thread::Builder::new().name("timer".into()).spawn({
             let claims = claims.clone();
-            move || claims.run_timer()
+            move || {
+                let _watch = watch;
+                claims.run_timer();
+            }
         })?;
         let has_lanes = db.has_lanes();
-        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, timer })
+        let _workers = workers;
+        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, _workers, ended })
     }
 
     /// The lane that a notification waits in.
@@ -126,10 +141,12 @@ impl Sender {
 
     /// What keeps it from its work, `None` if nothing does.
     pub(crate) fn trouble(&self) -> Option<String> {
-        if self.timer.is_finished() || self.recorder.has_ended() {
-            self.health.failed(Health::SENDER, &"restart the service");
-        }
         self.health.trouble()
+    }
+
+    /// Waits until one of its threads has panicked.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// Begins no more attempts, waits for the running ones until `deadline`, stores
@@ -147,6 +164,29 @@ impl Sender {
     /// From now on no attempt begins.
     pub(crate) fn begin_no_more(&self) {
         self.claims.stop();
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.claims.stop();
+        self.recorder.close();
+    }
+}
+
+/// Held by a thread; tells when it is dropped, and whether that is a panic.
+#[derive(Clone)]
+struct Ended {
+    notify: Arc<Notify>,
+    health: Arc<Health>,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.health.failed(Health::SENDER, &"restart the service");
+            self.notify.notify_one();
+        }
     }
 }
 
