@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
-use super::connection::{self, Order, Pulse};
+use super::connection::{self, Pulse};
 pub(crate) use bind::BindError;
 
 mod bind;
@@ -247,20 +247,23 @@ impl Connections {
         if self.pulses.values().any(|pulse| pulse.is_leaving()) {
             return None;
         }
-        let idle = self.pulses.values().filter_map(|pulse| Some((pulse.idle_since()?, pulse)));
-        let (since, pulse) = idle.min_by_key(|(since, _)| *since)?;
-        let settled = since + settle;
-        if settled > Instant::now() {
-            return Some(settled);
+        loop {
+            let idle = self.pulses.values().filter_map(|pulse| Some((pulse.idle_since()?, pulse)));
+            let (since, pulse) = idle.min_by_key(|(since, _)| *since)?;
+            let settled = since + settle;
+            if settled > Instant::now() {
+                return Some(settled);
+            }
+            if pulse.make_place() {
+                return None;
+            }
         }
-        pulse.order(Order::MakePlace);
-        None
     }
 
     /// Waits until all connections have been closed, which they are told to do, but not beyond `deadline`.
     async fn stop(mut self, deadline: Instant) {
         for pulse in self.pulses.values() {
-            pulse.order(Order::Stop);
+            pulse.stop();
         }
         let all_closed = async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
