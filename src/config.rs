@@ -1,13 +1,6 @@
 //! What the environment says: one table of variables feeds the parser and `-h`.
 
-use std::{
-    ffi::OsString,
-    fmt,
-    ops::RangeInclusive,
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use std::{ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -54,12 +47,10 @@ const HTTP_BIND: Variable =
     Variable::new("NOTIFY_HTTP_BIND", "127.0.0.1:8080", "address to listen on; :8080 is every interface");
 const TLS_CERT: Variable =
     Variable::new("NOTIFY_TLS_CERT", "", "PEM file with the certificate chain: serve HTTPS");
-const TLS_KEY: Variable =
-    Variable::new("NOTIFY_TLS_KEY", "", "PEM file with the certificate's private key");
+const TLS_KEY: Variable = Variable::new("NOTIFY_TLS_KEY", "", "PEM file with the certificate's private key");
 const TOKEN: Variable =
     Variable::secret("NOTIFY_TOKEN", "what clients must show, as bearer token or basic password");
-const BODY_LIMIT: Variable =
-    Variable::new("NOTIFY_BODY_LIMIT", "1048576", "largest request body, bytes");
+const BODY_LIMIT: Variable = Variable::new("NOTIFY_BODY_LIMIT", "1048576", "largest request body, bytes");
 const STOP_TIMEOUT: Variable =
     Variable::new("NOTIFY_STOP_TIMEOUT", "30", "seconds that running sends get at a stop");
 const LOG: Variable =
@@ -76,8 +67,18 @@ const HTTP_STRING: Variable = Variable::new(
 
 /// All there are, in the order of `-h`.
 pub(crate) const VARIABLES: &[&Variable] = &[
-    &DSN, &HTTP_BIND, &TLS_CERT, &TLS_KEY, &TOKEN, &BODY_LIMIT, &STOP_TIMEOUT, &LOG, &MAX_TRY, &THREADS,
-    &HTTP_TIMEOUT, &HTTP_STRING,
+    &DSN,
+    &HTTP_BIND,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TOKEN,
+    &BODY_LIMIT,
+    &STOP_TIMEOUT,
+    &LOG,
+    &MAX_TRY,
+    &THREADS,
+    &HTTP_TIMEOUT,
+    &HTTP_STRING,
 ];
 
 /// A whole, valid configuration.
@@ -122,8 +123,10 @@ impl Environment<'_> {
     /// The value of a variable; an empty one is an unset one.
     fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
         let value = (self.0)(variable.name).filter(|value| !value.is_empty());
-        let value = value.map(OsString::into_string).transpose().map_err(|_| {
-            ConfigError { name: variable.name, value: None, takes: "it takes UTF-8 text".into() }
+        let value = value.map(OsString::into_string).transpose().map_err(|_| ConfigError {
+            name: variable.name,
+            value: None,
+            takes: "it takes UTF-8 text".into(),
         })?;
         let default = Some(variable.default).filter(|default| !default.is_empty());
         Ok(value.or_else(|| default.map(str::to_owned)))
@@ -217,7 +220,9 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
         Err(_) if text.contains('=') => text.parse().map_err(|_| ()),
         Err(_) => Err(()),
     }
-    .map_err(|()| LOG.wrong(&text, "it takes error, warn, info, debug, or a filter like notify_api=debug,warn"))
+    .map_err(|()| {
+        LOG.wrong(&text, "it takes error, warn, info, debug, or a filter like notify_api=debug,warn")
+    })
 }
 
 /// The text of `-h`: what each variable is now, means, and is by default.
@@ -262,7 +267,7 @@ mod tests {
         let config = read(&[]).ok().unwrap();
         assert_eq!(config.bind, "127.0.0.1:8080");
         assert_eq!((config.max_tries, config.threads, config.body_limit), (32, 10, 1 << 20));
-        assert!(matches!(config.dsn, Dsn::Sqlite(path) if path == PathBuf::from("notify.db")));
+        assert!(matches!(config.dsn, Dsn::Sqlite(path) if path.to_str() == Some("notify.db")));
         assert!(config.token.is_none() && config.tls.is_none() && config.http_string.is_none());
     }
 
@@ -275,31 +280,37 @@ mod tests {
     #[test]
     fn the_state_directory_holds_the_default_database() {
         let config = read(&[("STATE_DIRECTORY", "/var/lib/notify-api:/var/lib/other")]).ok().unwrap();
-        assert!(matches!(config.dsn, Dsn::Sqlite(path) if path == PathBuf::from("/var/lib/notify-api/notify.db")));
+        assert!(
+            matches!(config.dsn, Dsn::Sqlite(path) if path.to_str() == Some("/var/lib/notify-api/notify.db"))
+        );
     }
 
     #[test]
     fn a_bad_value_is_named_with_what_it_holds_and_what_it_takes() {
-        let bad: &[(&[(&str, &str)], &[&str])] = &[
-            (&[("NOTIFY_THREADS", "0")], &["NOTIFY_THREADS", "\"0\"", "1 to 65535"]),
-            (&[("NOTIFY_THREADS", "65536")], &["NOTIFY_THREADS", "\"65536\""]),
-            (&[("NOTIFY_MAX_TRY", "4294967296")], &["NOTIFY_MAX_TRY", "1 to 4294967295"]),
-            (&[("NOTIFY_HTTP_TIMEOUT", "9s")], &["NOTIFY_HTTP_TIMEOUT", "\"9s\"", "1 to 86400"]),
-            (&[("NOTIFY_BODY_LIMIT", "-1")], &["NOTIFY_BODY_LIMIT", "\"-1\""]),
-            (&[("NOTIFY_STOP_TIMEOUT", "x")], &["NOTIFY_STOP_TIMEOUT"]),
-            (&[("NOTIFY_LOG", "loud")], &["NOTIFY_LOG", "\"loud\"", "debug"]),
-            (&[("NOTIFY_LOG", "a=loud")], &["NOTIFY_LOG"]),
-            (&[("NOTIFY_TLS_CERT", "/c.pem")], &["NOTIFY_TLS_CERT", "NOTIFY_TLS_KEY"]),
-            (&[("NOTIFY_DSN", "redis://h/")], &["NOTIFY_DSN", "sqlite:PATH"]),
-        ];
-        for (variables, words) in bad {
-            let lookup = |name: &str| {
-                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
-            };
+        for (name, value, takes) in [
+            ("NOTIFY_THREADS", "0", "1 to 65535"),
+            ("NOTIFY_THREADS", "65536", "1 to 65535"),
+            ("NOTIFY_MAX_TRY", "4294967296", "1 to 4294967295"),
+            ("NOTIFY_HTTP_TIMEOUT", "9s", "1 to 86400"),
+            ("NOTIFY_BODY_LIMIT", "-1", "1 to 33554432"),
+            ("NOTIFY_STOP_TIMEOUT", "x", "0 to 86400"),
+            ("NOTIFY_LOG", "loud", "debug"),
+            ("NOTIFY_LOG", "a=loud", "debug"),
+            ("NOTIFY_TLS_CERT", "/c.pem", "NOTIFY_TLS_KEY"),
+            ("NOTIFY_TLS_KEY", "/k.pem", "NOTIFY_TLS_CERT"),
+        ] {
+            let lookup = |asked: &str| (asked == name).then(|| OsString::from(value));
             let error = Config::read(&Environment(&lookup)).err().unwrap().to_string();
-            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+            assert!(error.starts_with(&format!("{name} is {value:?}")) && error.contains(takes), "{error}");
             assert_eq!(error.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn a_bad_dsn_is_not_shown() {
+        let lookup = |asked: &str| (asked == "NOTIFY_DSN").then(|| "redis://:hush@host/".into());
+        let error = Config::read(&Environment(&lookup)).err().unwrap().to_string();
+        assert!(error.contains("NOTIFY_DSN") && error.contains("sqlite:PATH") && !error.contains("hush"));
     }
 
     #[test]

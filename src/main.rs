@@ -8,12 +8,12 @@ use std::{
 };
 
 use notify_api::{
-    ApiServer, DBDrv, SenderOptions,
+    ApiServer, Certificate, DBDrv, DefaultScheduler, SenderOptions,
     drivers::{
         http::{HttpGet, HttpPost, Validator},
         web::{WebClient, WebOptions},
     },
-    server::{Certificate, listen},
+    listen,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -75,17 +75,11 @@ fn refuse(reason: Refusal) -> ExitCode {
 
 /// One thread serves; sends and the database have blocking threads of their own.
 fn runtime(config: &Config) -> std::io::Result<Runtime> {
-    Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(config.threads + OTHER_THREADS)
-        .build()
+    Builder::new_current_thread().enable_all().max_blocking_threads(config.threads + OTHER_THREADS).build()
 }
 
 fn log_to_stderr(config: &Config) {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(false)
-        .with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(false).with_target(false);
     let registry = tracing_subscriber::registry().with(config.log.clone());
     // The journal has times of its own.
     if std::env::var_os("JOURNAL_STREAM").is_some() && !stderr().is_terminal() {
@@ -129,7 +123,8 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
     let options = SenderOptions {
         max_tries: config.max_tries,
         max_threads: config.threads,
-        ..SenderOptions::with_shared(db)
+        scheduler: Arc::new(DefaultScheduler),
+        db,
     };
     let mut server = ApiServer::new(options);
     let drivers = register_drivers(&mut server, &config).map_err(|error| error.to_string())?;
@@ -160,11 +155,10 @@ fn register_drivers(
     server: &mut ApiServer,
     config: &Config,
 ) -> Result<Vec<&'static str>, notify_api::InvalidDriver> {
-    let web = WebClient::new(WebOptions {
-        timeout: config.http_timeout,
-        max_threads: config.threads,
-        ..WebOptions::default()
-    });
+    let mut options = WebOptions::default();
+    options.timeout = config.http_timeout;
+    options.max_threads = config.threads;
+    let web = WebClient::new(options);
     let validator = match &config.http_string {
         Some(prefix) => Validator::Prefix(prefix.clone()),
         None => Validator::Status2xx,

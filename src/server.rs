@@ -4,7 +4,7 @@
 use std::{
     error::Error,
     fmt,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -58,9 +58,16 @@ pub const DEFAULT_BODY_LIMIT: usize = 1 << 20;
 pub struct ApiServer {
     options: SenderOptions,
     drivers: Drivers,
-    address: String,
+    place: Place,
+    certificate: Option<Certificate>,
     token: Option<Token>,
     body_limit: usize,
+}
+
+/// Where to listen.
+enum Place {
+    At(String),
+    On(TcpListener),
 }
 
 impl ApiServer {
@@ -69,7 +76,8 @@ impl ApiServer {
         Self {
             options,
             drivers: Drivers::default(),
-            address: "127.0.0.1:8080".into(),
+            place: Place::At("127.0.0.1:8080".into()),
+            certificate: None,
             token: None,
             body_limit: DEFAULT_BODY_LIMIT,
         }
@@ -86,7 +94,19 @@ impl ApiServer {
 
     /// Where to listen: `host:port`; without a host on every interface, port 0 takes a free one.
     pub fn bind(&mut self, address: impl Into<String>) -> &mut Self {
-        self.address = address.into();
+        self.place = Place::At(address.into());
+        self
+    }
+
+    /// Uses a socket that listens already, for instance one of [`listen`].
+    pub fn listener(&mut self, socket: TcpListener) -> &mut Self {
+        self.place = Place::On(socket);
+        self
+    }
+
+    /// Serves HTTPS instead of HTTP.
+    pub fn tls(&mut self, certificate: Certificate) -> &mut Self {
+        self.certificate = Some(certificate);
         self
     }
 
@@ -103,15 +123,29 @@ impl ApiServer {
         self
     }
 
-    /// Starts sending and serving HTTP. Once this returns, clients can connect.
+    /// Starts sending and serving. Once this returns, clients can connect.
     ///
     /// Must be called within a tokio runtime. Its pool of blocking threads should
     /// have room for [`SenderOptions::max_threads`] and a few more.
     ///
     /// # Errors
     /// It can't listen there, the database can't be read, or a thread can't be started.
-    pub async fn start(self) -> Result<Running, StartError> {
-        self.serve(None).await
+    pub async fn start(mut self) -> Result<Running, StartError> {
+        let place = std::mem::replace(&mut self.place, Place::At(String::new()));
+        let socket = match place {
+            Place::At(address) => listen(&address).await?,
+            Place::On(socket) => socket,
+        };
+        let listener = Listener::from_std(socket).map_err(StartError::new)?;
+        let address = listener.local_addr();
+        let tls = self.certificate.take().map(|Certificate(acceptor)| acceptor);
+        let service = self.open().await?;
+        let filter = service.filter().or(warp::any().map(reply::not_found)).unify();
+        let http = hyper_util::service::TowerToHyperService::new(warp::service(filter));
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async { stopped.await.unwrap_or_else(|_| Instant::now().into()) };
+        let serving = tokio::spawn(listener.serve(http, tls, Limits::default(), stopped));
+        Ok(Running { service, address, stop, serving })
     }
 
     /// The same over HTTPS, with the certificate chain and the private key in these PEM files.
@@ -119,12 +153,12 @@ impl ApiServer {
     /// # Errors
     /// Those of [`start`](Self::start), and files that can't be used.
     pub async fn start_tls(
-        self,
+        mut self,
         cert: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Running, StartError> {
-        let acceptor = tls::acceptor(cert.as_ref(), key.as_ref()).map_err(StartError::new)?;
-        self.serve(Some(acceptor)).await
+        self.certificate = Some(Certificate::load(cert, key)?);
+        self.start().await
     }
 
     /// Starts sending without listening: for a server of your own, composed with [`Service::filter`].
@@ -140,26 +174,40 @@ impl ApiServer {
             .map_err(StartError::from)?;
         Ok(Service(Arc::new(Api::new(sender, token, body_limit))))
     }
+}
 
-    async fn serve(self, tls: Option<TlsAcceptor>) -> Result<Running, StartError> {
-        let listener = Listener::bind(&self.address).await.map_err(StartError::new)?;
-        let address = listener.local_addr();
-        let service = self.open().await?;
-        let filter = service.filter().or(warp::any().map(reply::not_found)).unify();
-        let http = hyper_util::service::TowerToHyperService::new(warp::service(filter));
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async { stopped.await.unwrap_or_else(|_| Instant::now().into()) };
-        let serving = tokio::spawn(listener.serve(http, tls, Limits::default(), stopped));
-        Ok(Running { service, address, stop, serving })
+/// Listens on `host:port`, without accepting connections yet: clients wait until
+/// a server starts on it with [`ApiServer::listener`].
+///
+/// # Errors
+/// The address is malformed or unknown, or the system refuses it.
+pub async fn listen(address: &str) -> Result<TcpListener, StartError> {
+    listener::bind(address).await.map_err(StartError::new)
+}
+
+/// A certificate chain and its private key.
+#[derive(Clone)]
+pub struct Certificate(TlsAcceptor);
+
+impl Certificate {
+    /// Reads both from PEM files, or from the same one.
+    ///
+    /// # Errors
+    /// A file can't be read or used, or they don't belong together.
+    pub fn load(cert: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, StartError> {
+        tls::acceptor(cert.as_ref(), key.as_ref()).map(Self).map_err(StartError::new)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiServer")
-            .field("options", &self.options)
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("ApiServer").field("options", &self.options).finish_non_exhaustive()
     }
 }
 

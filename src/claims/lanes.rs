@@ -109,7 +109,7 @@ impl Lanes {
         self.advance(now);
         let free = self.slots.checked_sub(self.running).filter(|free| *free > 0)?;
         let unreachable_may = match self.slots {
-            1 => !(self.latest_unreachable && !self.answering.is_empty()),
+            1 => !self.latest_unreachable || self.answering.is_empty(),
             slots => self.running_unreachable < slots / 2,
         };
         let answering = self.answering.first();

@@ -1,6 +1,6 @@
 //! Which database: the forms of `NOTIFY_DSN`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// A database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +37,23 @@ impl Dsn {
         match path {
             "" => Err(FORMS.into()),
             ":memory:" => Err("a database in memory would lose what was accepted: give it a path".into()),
-            // Anchored, so that SQLite sees a plain path whatever it looks like.
             path => Ok(Self::Sqlite(PathBuf::from(path))),
         }
     }
 
     /// The text without the password that may be in it.
     pub(crate) fn masked(text: &str) -> String {
-        match Self::parse(text) {
-            Ok(Self::Sqlite(path)) => path.display().to_string(),
-            Ok(Self::MySql(_)) => "a MySQL database".into(),
-            Ok(Self::Postgres(_)) => "a PostgreSQL database".into(),
-            Err(_) => "set".into(),
+        Self::parse(text).map_or_else(|_| "set".into(), |dsn| dsn.to_string())
+    }
+}
+
+impl fmt::Display for Dsn {
+    /// Without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::MySql(_) => f.write_str("a MySQL database"),
+            Self::Postgres(_) => f.write_str("a PostgreSQL database"),
         }
     }
 }
@@ -65,8 +70,7 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
 fn is_go_mysql(text: &str) -> bool {
     let (address, _) = text.rsplit_once('/').unwrap_or_default();
     let (_, network) = address.rsplit_once('@').unwrap_or(("", address));
-    network.ends_with(')') && network.contains('(')
-        || text.contains("@tcp(") || text.contains("@unix(")
+    network.ends_with(')') && network.contains('(') || text.contains("@tcp(") || text.contains("@unix(")
 }
 
 /// `host=… dbname=…`, as libpq takes it.

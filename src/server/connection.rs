@@ -17,8 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use io::{Io, Stream};
+pub(super) use pulse::Pulse;
 use pulse::Verdict;
-pub(super) use pulse::{Order, Pulse};
 
 mod io;
 mod pulse;

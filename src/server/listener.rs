@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
-use super::connection::{self, Order, Pulse};
-pub(crate) use bind::BindError;
+use super::connection::{self, Pulse};
+pub(super) use bind::bind;
 
 mod bind;
 #[cfg(test)]
@@ -73,13 +73,6 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`: an IP address or a host name, and a port, as in `127.0.0.1:8080`, `[::1]:8080` or
-    /// `localhost:8080`. Without a host (`:8080`) it is every interface, IPv6 and IPv4; port 0 is any free one.
-    pub(crate) async fn bind(address: &str) -> Result<Listener, BindError> {
-        let socket = bind::bind(address).await?;
-        Listener::from_std(socket).map_err(|error| BindError::new(address, error))
-    }
-
     /// A socket that is listening already.
     pub(crate) fn from_std(socket: std::net::TcpListener) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
@@ -247,20 +240,23 @@ impl Connections {
         if self.pulses.values().any(|pulse| pulse.is_leaving()) {
             return None;
         }
-        let idle = self.pulses.values().filter_map(|pulse| Some((pulse.idle_since()?, pulse)));
-        let (since, pulse) = idle.min_by_key(|(since, _)| *since)?;
-        let settled = since + settle;
-        if settled > Instant::now() {
-            return Some(settled);
+        loop {
+            let idle = self.pulses.values().filter_map(|pulse| Some((pulse.idle_since()?, pulse)));
+            let (since, pulse) = idle.min_by_key(|(since, _)| *since)?;
+            let settled = since + settle;
+            if settled > Instant::now() {
+                return Some(settled);
+            }
+            if pulse.make_place() {
+                return None;
+            }
         }
-        pulse.order(Order::MakePlace);
-        None
     }
 
     /// Waits until all connections have been closed, which they are told to do, but not beyond `deadline`.
     async fn stop(mut self, deadline: Instant) {
         for pulse in self.pulses.values() {
-            pulse.order(Order::Stop);
+            pulse.stop();
         }
         let all_closed = async {
             while let Some(ended) = self.tasks.join_next_with_id().await {

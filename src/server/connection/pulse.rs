@@ -54,10 +54,10 @@ enum Phase {
 
 /// What the accept loop wants of a connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::server) enum Order {
+enum Order {
     /// Nothing.
     Stay,
-    /// Its place is needed: go, unless a request has come in the meantime.
+    /// Its place is needed: go, unless a request comes before that.
     MakePlace,
     /// The server stops: finish the open request, then go.
     Stop,
@@ -90,10 +90,7 @@ impl Pulse {
     /// Since when the connection has been of no use, if it may be closed to make place.
     pub(in crate::server) fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        match state.phase {
-            Phase::Head | Phase::Idle | Phase::Closing { .. } => Some(state.since),
-            Phase::Busy | Phase::Answered => None,
-        }
+        state.phase.is_idle().then_some(state.since)
     }
 
     /// Whether the connection was told to go and hasn't gone yet.
@@ -101,16 +98,31 @@ impl Pulse {
         self.state().order != Order::Stay
     }
 
-    /// Gives an order; it is carried out when the connection is polled next, which this brings about.
-    pub(in crate::server) fn order(&self, order: Order) {
-        let server = {
-            let mut state = self.state();
-            state.order = order;
-            state.server.take()
-        };
+    /// Tells the connection to go because its place is needed; whether it will, which it does unless a request has
+    /// come.
+    pub(in crate::server) fn make_place(&self) -> bool {
+        self.order(Order::MakePlace, Phase::is_idle)
+    }
+
+    /// Tells the connection to go as soon as the open request, if there is one, is answered.
+    pub(in crate::server) fn stop(&self) {
+        self.order(Order::Stop, |_| true);
+    }
+
+    /// Gives an order if it `suits` the phase. It is carried out when the connection is polled next, which this
+    /// brings about.
+    fn order(&self, order: Order, suits: impl FnOnce(&Phase) -> bool) -> bool {
+        let mut state = self.state();
+        if !suits(&state.phase) {
+            return false;
+        }
+        state.order = order;
+        let server = state.server.take();
+        drop(state);
         if let Some(server) = server {
             server.wake();
         }
+        true
     }
 
     /// What the connection has to do. `server` is woken when an order changes that; a deadline is the caller's to
@@ -121,7 +133,8 @@ impl Pulse {
             state.server = Some(server.clone());
         }
         match (state.order, state.phase) {
-            (Order::MakePlace, _) | (Order::Stop, Phase::Head | Phase::Idle) => Verdict::Close,
+            (Order::MakePlace, phase) if phase.is_idle() => Verdict::Close,
+            (Order::Stop, Phase::Head | Phase::Idle) => Verdict::Close,
             (Order::Stop, Phase::Busy | Phase::Answered) if state.blocked.is_none() => Verdict::Finish,
             _ => Verdict::Until(self.deadline(&state)),
         }
@@ -132,7 +145,8 @@ impl Pulse {
             Phase::Head => Some(state.since + self.limits.head),
             Phase::Idle => Some(state.since + self.limits.idle),
             // How long the service may take is the service's own affair.
-            Phase::Busy | Phase::Answered => state.blocked.map(|since| since + self.limits.idle),
+            Phase::Busy => state.blocked.map(|since| since + self.limits.idle),
+            Phase::Answered => Some(state.blocked.unwrap_or(state.since) + self.limits.idle),
             Phase::Closing { heard, .. } => {
                 Some((state.since + self.limits.linger).min(heard + self.limits.linger_quiet))
             }
@@ -203,6 +217,13 @@ impl Pulse {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Phase {
+    /// Whether nobody loses an answer when the connection is closed.
+    fn is_idle(&self) -> bool {
+        matches!(self, Phase::Head | Phase::Idle | Phase::Closing { .. })
     }
 }
 

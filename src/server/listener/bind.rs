@@ -62,8 +62,9 @@ enum Place<'a> {
     Host(&'a str, u16),
 }
 
-/// A listening socket.
-pub(super) async fn bind(address: &str) -> Result<TcpListener, BindError> {
+/// Listens on `address`: an IP address or a host name, and a port, as in `127.0.0.1:8080`, `[::1]:8080` or
+/// `localhost:8080`. Without a host (`:8080`) it is every interface, IPv6 and IPv4; port 0 is any free one.
+pub(crate) async fn bind(address: &str) -> Result<TcpListener, BindError> {
     let bound = match parse(address)? {
         Place::Address(place) => listen(place),
         Place::EveryInterface(port) => match listen_on_both(port) {
@@ -146,4 +147,94 @@ fn finish(socket: Socket, place: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&place.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let literal = |text: &str| Place::Address(text.parse().unwrap());
+        for (address, place) in [
+            ("127.0.0.1:8080", literal("127.0.0.1:8080")),
+            ("0.0.0.0:0", literal("0.0.0.0:0")),
+            ("[::1]:8080", literal("[::1]:8080")),
+            ("[::]:8080", literal("[::]:8080")),
+            (":8080", Place::EveryInterface(8080)),
+            (":0", Place::EveryInterface(0)),
+            ("localhost:8080", Place::Host("localhost", 8080)),
+            ("[fe80::1%eth0]:80", Place::Host("fe80::1%eth0", 80)),
+        ] {
+            assert_eq!(parse(address).unwrap(), place, "{address}");
+        }
+    }
+
+    #[test]
+    fn malformed_addresses() {
+        for address in [
+            "",
+            "8080",
+            "localhost",
+            "127.0.0.1",
+            "::1:8080",
+            "::1",
+            "[::1]",
+            "[]:8080",
+            "localhost:",
+            ":",
+            "localhost:http",
+            ":+80",
+            ":-1",
+            ":65536",
+            ": 80",
+            "a b:80",
+            "a\nb:80",
+            "http://localhost:8080",
+        ] {
+            let error = parse(address).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("cannot listen on {address:?}: ")), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_said() {
+        let first = bind("127.0.0.1:0").await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        for address in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!(":{port}")] {
+            let error = bind(&address).await.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("cannot listen on {address:?}: the port is already in use")
+            );
+            assert!(error.source().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_host_and_a_foreign_address_are_said() {
+        // No name may contain an empty label, so no resolver asks anybody.
+        let error = bind("no..host:8080").await.unwrap_err().to_string();
+        assert!(error.contains(r#"the host name "no..host" is unknown"#), "{error}");
+        // An address for documentation.
+        let error = bind("192.0.2.1:0").await.unwrap_err().to_string();
+        assert!(error.contains("no interface"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn without_a_host_it_is_every_interface() {
+        let socket = bind(":0").await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        if socket.local_addr().unwrap().is_ipv6() {
+            std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_reached_as_127_0_0_1() {
+        let socket = bind("localhost:0").await.unwrap();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, socket.local_addr().unwrap().port())).unwrap();
+    }
 }
