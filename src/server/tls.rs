@@ -32,11 +32,10 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsFileEr
     let private_key = private_key(key)?;
     // Explicitly: which provider is the default depends on all crates in the build.
     let provider = Arc::new(crypto::ring::default_provider());
-    let signer = provider
-        .key_provider
-        .load_private_key(private_key.clone_key())
-        .map_err(|error| wrong(key, format!("the private key can't be used: {error}")))?;
-    drop(signer);
+    // The step below reads it once more, but doesn't say which of the two files it complains about.
+    if let Err(error) = provider.key_provider.load_private_key(private_key.clone_key()) {
+        return Err(wrong(key, format!("the private key can't be used: {error}")));
+    }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring serves the protocol versions that rustls has")
@@ -48,7 +47,8 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsFileEr
             }
             error => wrong(cert, format!("the certificate can't be used: {error}")),
         })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // `curl -0` offers the older one only, and a client that is offered nothing it knows must give up.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(400);
 
 #[tokio::test]
 async fn the_first_head_has_to_come_in_time() {
@@ -47,12 +47,12 @@ async fn idle_connections_are_closed() {
     let mut client = server.connect().await;
     for _ in 0..3 {
         client.is_served().await;
-        assert!(timeout(SHORT / 2, client.0.read_u8()).await.is_err());
+        assert!(timeout(SHORT / 3, client.0.read_u8()).await.is_err());
     }
     client.is_served().await;
     let begun = Instant::now();
     client.is_closed().await;
-    assert!(begun.elapsed() >= SHORT / 2);
+    assert!(begun.elapsed() >= SHORT / 2, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -76,6 +76,16 @@ async fn requests_are_served() {
 }
 
 #[tokio::test]
+async fn a_client_may_insist_on_http_1_0() {
+    let (server, connector) = start("old", wide()).await;
+    let mut config = ClientConfig::clone(connector.config());
+    config.alpn_protocols = vec![b"http/1.0".to_vec()];
+    let mut client = connect(&server, &TlsConnector::from(Arc::new(config))).await;
+    client.send("GET /hello HTTP/1.0\r\n\r\n").await;
+    assert!(client.rest().await.ends_with("hello"));
+}
+
+#[tokio::test]
 async fn a_handshake_has_to_come_in_time() {
     let (server, connector) = start("handshake", Limits { head: Duration::from_millis(300), ..wide() }).await;
     server.connect().await.is_closed().await;
