@@ -22,6 +22,8 @@ mod clear;
 mod open;
 mod reads;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 pub use open::OpenError;

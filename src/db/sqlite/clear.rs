@@ -14,8 +14,12 @@ const DELETES: usize = 500;
 /// Rows looked at by one slice, so that one that finds nothing is short too.
 const LOOKS: usize = 2_000;
 
-pub(super) const OLD: &str = "select create_at, seq, notify_id, cur_state \
-     from items indexed by items_created where create_at < ?1 and (create_at, seq) > (?2, ?3) \
+// Two ranges, since SQLite would scan a whole second for "(create_at, seq) > (?, ?)".
+pub(super) const OLD: &str = "select create_at, seq, notify_id, cur_state from items indexed by items_created \
+     where create_at = ?2 and seq > ?3 and create_at < ?1 \
+     union all \
+     select create_at, seq, notify_id, cur_state from items indexed by items_created \
+     where create_at > ?2 and create_at < ?1 \
      order by create_at, seq";
 
 pub(super) const DELETE: &str = "delete from items where seq = ?1";
