@@ -123,11 +123,10 @@ impl Environment<'_> {
     /// The value of a variable; an empty one is an unset one.
     fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
         let value = (self.0)(variable.name).filter(|value| !value.is_empty());
-        let value = value.map(OsString::into_string).transpose().map_err(|_| ConfigError {
-            name: variable.name,
-            value: None,
-            takes: "it takes UTF-8 text".into(),
-        })?;
+        let value = value
+            .map(OsString::into_string)
+            .transpose()
+            .map_err(|bytes| variable.wrong(&bytes.to_string_lossy(), "it takes UTF-8 text"))?;
         let default = Some(variable.default).filter(|default| !default.is_empty());
         Ok(value.or_else(|| default.map(str::to_owned)))
     }
