@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -100,7 +100,26 @@ pub(crate) struct Server {
 impl Server {
     /// Starts this program, and waits until it says where it listens.
     #[track_caller]
-    pub(crate) fn start(mut program: Command) -> Self {
+    pub(crate) fn start(program: Command) -> Self {
+        let (child, log) = Self::spawn(program);
+        let started = log.wait_for("the start line", |line| line.contains("started"));
+        let address = word_after(&started, "address=").rsplit('/').next().unwrap().parse().unwrap();
+        Self { child, address, log }
+    }
+
+    /// Starts this program, which will listen there, and waits until it does.
+    #[track_caller]
+    pub(crate) fn start_at(address: SocketAddr, program: Command) -> Self {
+        let (child, log) = Self::spawn(program);
+        let (server, begin) = (Self { child, address, log }, Instant::now());
+        while TcpStream::connect(address).is_err() {
+            assert!(begin.elapsed() < PATIENCE, "nobody listens: {:?}", server.log.lines());
+            thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+
+    fn spawn(mut program: Command) -> (Child, Arc<Log>) {
         let mut child = program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let (keeper, lines) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
@@ -110,9 +129,7 @@ impl Server {
             }
             keeper.change(|kept| kept.ended = true);
         });
-        let started = log.wait_for("the start line", |line| line.contains("started"));
-        let address = word_after(&started, "address=").rsplit('/').next().unwrap().parse().unwrap();
-        Self { child, address, log }
+        (child, log)
     }
 
     /// Where it listens.
