@@ -1,13 +1,17 @@
 //! What is logged, and what never is.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    process::Stdio,
+};
 
 use serde_json::json;
 
 use crate::support::{
-    http::Request,
+    http::{Connection, Request},
     receiver::Receiver,
-    server::{Home, Server, params, word_after},
+    server::{Home, Server, params, signal, word_after},
 };
 
 /// Sends something that fails, something that is delivered, and something that is refused.
@@ -107,6 +111,25 @@ fn the_levels() {
     }
     assert_eq!(logged("debug"), ["DEBUG", "ERROR", "INFO", "WARN"]);
     assert_eq!(logged("some_other_crate=debug,off"), [""; 0]);
+}
+
+#[test]
+fn it_goes_on_when_nobody_reads_the_log() {
+    let (home, receiver) = (Home::new(), Receiver::answering(|_| (500, vec![])));
+    let mut child = home.program(&[("NOTIFY_LOG", "debug")]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = word_after(&line, "address=http://").parse().unwrap();
+    for id in ["a", "b"] {
+        let body = params(id, &receiver.url("/a")).to_string();
+        Connection::open(address).call(&Request::post("/sendOnce", &body)).done(id);
+    }
+    receiver.wait_for(2);
+    assert_eq!(Connection::open(address).call(&Request::bodiless("GET", "/health")).status, 200);
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let failed = "select count(*) from items where cur_state = 2";
+    assert_eq!(home.database().query_row(failed, [], |row| row.get(0)), Ok(2));
 }
 
 #[test]

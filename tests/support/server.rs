@@ -282,7 +282,7 @@ pub(crate) fn word_after<'a>(line: &'a str, before: &str) -> &'a str {
     rest.split_whitespace().next().unwrap_or_default()
 }
 
-fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     let killed = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
     assert!(killed.unwrap().success(), "{name} to {process}");
 }
