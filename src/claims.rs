@@ -505,6 +505,7 @@ impl Claims {
         let outcome = Outcome {
             id: item.id,
             epoch: item.epoch,
+            lease: item.lease,
             tried: item.tried,
             next_at: item.next_at,
             state: State::Failed,

@@ -361,6 +361,9 @@ pub struct Item {
     pub epoch: u32,
     /// The lane it waits in.
     pub lane: Lane,
+    /// The token under which it is claimed where several processes share the table;
+    /// 0 where nobody else does.
+    pub lease: u64,
 }
 
 /// The number of a lane: notifications that share a receiver wait in one line.

@@ -46,6 +46,7 @@ pub use open::OpenError;
 ///     tried: 0,
 ///     once: false,
 ///     epoch: 0,
+///     lease: 0,
 ///     lane: Lane::named("http://127.0.0.1:80"),
 /// })?;
 /// assert_eq!(db.status("backup-2026-11-24")?.state, State::Pending);

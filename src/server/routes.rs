@@ -203,6 +203,7 @@ impl Api {
             tried: if once { self.sender.max_tries - 1 } else { 0 },
             once,
             epoch: 0,
+            lease: 0,
         };
         match self.write(Write::Create(item), memory).await? {
             Written::Exists { create_at, same } if !same || now.since(create_at) >= REPEATABLE_FOR => {
