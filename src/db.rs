@@ -430,6 +430,11 @@ impl Sending {
         self.0.insert(id)
     }
 
+    /// Adds all these.
+    pub fn extend(&mut self, ids: impl IntoIterator<Item = Id>) {
+        self.0.extend(ids);
+    }
+
     /// Takes one away; false if it wasn't there.
     pub fn remove(&mut self, id: &str) -> bool {
         self.0.remove(id)
