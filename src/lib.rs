@@ -3,12 +3,14 @@
 
 mod json;
 
+pub mod client;
 pub mod db;
 pub mod driver;
 pub mod drivers;
 pub mod notification;
 pub mod scheduler;
 
+pub use client::{Client, ClientError, ClientOptions, InvalidClient};
 pub use db::{DBDrv, DbError};
 pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;

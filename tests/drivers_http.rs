@@ -2,47 +2,16 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use notify_api::{
-    Delivery, Driver, SendError,
-    drivers::{
-        http::{HttpGet, HttpPost, Validator},
-        web::{WebClient, WebOptions},
-    },
+    Delivery, Driver,
+    drivers::http::{HttpGet, HttpPost, Validator},
 };
-use support::sink::{Sink, Then};
-
-/// What nothing here comes near, unless it is meant to time out.
-const LONG: Duration = Duration::from_secs(30);
-
-/// A time-out for exchanges that are meant to run into it.
-const SHORT: Duration = Duration::from_millis(300);
-
-fn web(timeout: Duration) -> WebClient {
-    WebClient::new(WebOptions { timeout, ..WebOptions::default() })
-}
-
-fn get() -> HttpGet {
-    HttpGet::new(&web(LONG), Validator::Status2xx)
-}
-
-fn post() -> HttpPost {
-    HttpPost::new(&web(LONG), Validator::Status2xx)
-}
-
-fn send(driver: &dyn Driver, endpoint: &str, content: &str) -> Result<String, SendError> {
-    let delivery = Delivery { id: "the-id", endpoint, content: content.as_bytes() };
-    driver.send(&delivery).map(|response| String::from_utf8_lossy(&response).into_owned())
-}
-
-fn stored(error: SendError) -> String {
-    String::from_utf8(error.into_response()).unwrap()
-}
-
-fn is_temporary(error: &SendError) -> bool {
-    !error.is_permanent() && !error.is_unreachable() && error.wait().is_none()
-}
+use support::{
+    sink::{Sink, Then},
+    webhook::{LONG, SHORT, get, is_temporary, post, send, stored, web},
+};
 
 mod requests {
     use super::*;
@@ -186,125 +155,6 @@ mod requests {
             send(&get(), &endpoint, r#"{"headers": {"authorization": "Bearer x"}}"#).unwrap();
             assert_eq!(sink.seen()[1].header("authorization"), ["Bearer x"]);
         }
-    }
-}
-
-mod connections {
-    use super::*;
-
-    #[test]
-    fn are_reused() {
-        let sink = Sink::answering("200 OK", &[], "thanks");
-        let driver = post();
-        for _ in 0..5 {
-            send(&driver, &sink.url("/"), r#"{"body": "x"}"#).unwrap();
-        }
-        assert!(sink.seen().iter().all(|seen| seen.connection == 0));
-    }
-
-    #[test]
-    fn are_reused_after_a_chunked_answer_and_after_a_failure() {
-        let sink = Sink::start(|seen, peer| match seen.nth {
-            0 => {
-                peer.raw(
-                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
-                );
-                Then::Keep
-            }
-            _ => peer.answer("500 Internal Server Error", &[], b"sorry"),
-        });
-        let driver = get();
-        assert_eq!(send(&driver, &sink.url("/"), "{}").unwrap(), "abcde");
-        for _ in 0..2 {
-            send(&driver, &sink.url("/"), "{}").unwrap_err();
-        }
-        assert!(sink.seen().iter().all(|seen| seen.connection == 0));
-    }
-
-    #[test]
-    fn that_were_closed_while_idle_are_replaced() {
-        let sink = Sink::answering("200 OK", &[], "");
-        let driver = get();
-        send(&driver, &sink.url("/"), "{}").unwrap();
-        sink.close_connections();
-        send(&driver, &sink.url("/"), "{}").unwrap();
-        assert_eq!(sink.seen()[1].connection, 1);
-    }
-
-    /// The server closes just as the next request is under way.
-    #[test]
-    fn that_turn_out_to_be_stale_are_no_failed_attempt() {
-        for end in [Then::Close, Then::Reset] {
-            let sink = Sink::start(move |seen, peer| {
-                if seen.connection == 0 && seen.nth == 1 { end } else { peer.answer("200 OK", &[], b"x") }
-            });
-            let driver = post();
-            for _ in 0..2 {
-                assert_eq!(send(&driver, &sink.url("/"), r#"{"body": "b"}"#).unwrap(), "x");
-            }
-            assert_eq!(sink.seen().len(), 3);
-        }
-    }
-
-    #[test]
-    fn that_are_fresh_are_not_tried_twice() {
-        for end in [Then::Close, Then::Reset] {
-            let sink = Sink::start(move |_, _| end);
-            let error = send(&get(), &sink.url("/"), "{}").unwrap_err();
-            assert!(error.is_unreachable());
-            let expected = format!("{} closed the connection without an answer", sink.address);
-            assert_eq!(stored(error), expected);
-            assert_eq!(sink.seen().len(), 1);
-        }
-    }
-
-    #[test]
-    fn that_began_to_answer_are_not_tried_twice() {
-        let sink = Sink::start(|seen, peer| match seen.nth {
-            0 => peer.answer("200 OK", &[], b""),
-            _ => {
-                peer.raw(b"HTTP/1.1 20");
-                Then::Close
-            }
-        });
-        let driver = get();
-        send(&driver, &sink.url("/"), "{}").unwrap();
-        assert!(send(&driver, &sink.url("/"), "{}").unwrap_err().is_unreachable());
-        assert_eq!(sink.seen().len(), 2);
-    }
-
-    #[test]
-    fn are_not_shared_after_a_body_that_never_ended() {
-        let sink = Sink::start(|_, peer| {
-            peer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
-            peer.hang()
-        });
-        let driver = HttpGet::new(&web(SHORT), Validator::Status2xx);
-        for connection in 0..2 {
-            assert_eq!(send(&driver, &sink.url("/"), "{}").unwrap(), "abc");
-            assert_eq!(sink.seen()[connection].connection, connection);
-        }
-    }
-
-    #[test]
-    fn as_many_as_there_are_threads_are_kept() {
-        let sink = Sink::answering("200 OK", &[], "");
-        let driver = get();
-        let round = || {
-            std::thread::scope(|scope| {
-                for _ in 0..10 {
-                    scope.spawn(|| {
-                        for _ in 0..20 {
-                            send(&driver, &sink.url("/"), "{}").unwrap();
-                        }
-                    });
-                }
-            });
-        };
-        round();
-        round();
-        let connections = sink.seen().iter().map(|seen| seen.connection).max().unwrap() + 1;
-        assert!(connections <= 10, "{connections} connections");
     }
 }
 
@@ -515,115 +365,5 @@ mod prefix_rule {
             peer.hang()
         });
         assert!(send(&driver(SHORT), &sink.url("/"), "{}").unwrap_err().is_unreachable());
-    }
-}
-
-mod time_outs {
-    use super::*;
-
-    fn takes_as_long_as_it_may<T>(attempt: impl FnOnce() -> T) -> T {
-        let started = Instant::now();
-        let result = attempt();
-        let took = started.elapsed();
-        assert!((SHORT..SHORT * 5).contains(&took), "{took:?}");
-        result
-    }
-
-    fn driver() -> HttpPost {
-        HttpPost::new(&web(SHORT), Validator::Status2xx)
-    }
-
-    #[test]
-    fn nobody_answers() {
-        let sink = Sink::start(|_, peer| peer.hang());
-        let error = takes_as_long_as_it_may(|| send(&driver(), &sink.url("/"), "{}").unwrap_err());
-        assert!(error.is_unreachable());
-        assert_eq!(stored(error), format!("no answer from {} within 0.3 s", sink.address));
-    }
-
-    #[test]
-    fn a_head_that_drips() {
-        let sink = Sink::start(|_, peer| {
-            peer.drip("HTTP/1.1 200 OK\r\nX: ".bytes().chain([b'x'; 9999]), SHORT / 20)
-        });
-        let error = takes_as_long_as_it_may(|| send(&driver(), &sink.url("/"), "{}").unwrap_err());
-        assert!(error.is_unreachable());
-    }
-
-    #[test]
-    fn interim_answers_that_never_end() {
-        let sink = Sink::start(|_, peer| {
-            peer.drip("HTTP/1.1 102 Processing\r\n\r\n".repeat(999).bytes(), SHORT / 200)
-        });
-        let error = takes_as_long_as_it_may(|| send(&driver(), &sink.url("/"), "{}").unwrap_err());
-        assert!(error.is_unreachable());
-    }
-
-    #[test]
-    fn a_2xx_body_that_drips_is_a_success_all_the_same() {
-        let sink = Sink::start(|_, peer| {
-            peer.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n");
-            peer.drip([b'x'; 9999], SHORT / 20)
-        });
-        let body = takes_as_long_as_it_may(|| send(&driver(), &sink.url("/"), "{}").unwrap());
-        assert!(body.starts_with("xx") && body.len() < 99, "{body}");
-    }
-
-    #[test]
-    fn a_failure_whose_body_never_ends_was_answered() {
-        let sink = Sink::start(|_, peer| {
-            peer.raw(b"HTTP/1.1 410 Gone\r\nContent-Length: 9999\r\n\r\nbye");
-            peer.hang()
-        });
-        let error = takes_as_long_as_it_may(|| send(&driver(), &sink.url("/"), "{}").unwrap_err());
-        assert!(error.is_permanent());
-        assert_eq!(stored(error), "bye");
-    }
-
-    #[test]
-    fn a_server_that_reads_nothing() {
-        let sink = Sink::start(|_, peer| peer.stall(SHORT * 6));
-        let payload = format!("{{\"body\": \"{}\"}}", "x".repeat(32 << 20));
-        let error = takes_as_long_as_it_may(|| send(&driver(), &sink.url("/early"), &payload).unwrap_err());
-        assert!(error.is_unreachable());
-    }
-
-    #[test]
-    fn a_server_that_never_accepts_tls() {
-        // The kernel accepts, and nobody ever says a word.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("https://{}/", listener.local_addr().unwrap());
-        let error = takes_as_long_as_it_may(|| send(&driver(), &url, "{}").unwrap_err());
-        assert!(error.is_unreachable());
-    }
-}
-
-mod nobody_there {
-    use super::*;
-
-    #[test]
-    fn a_closed_port() {
-        // Freed at once: nobody else gets it soon.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let url = format!("http://user:secret@{address}/path?token=secret");
-        let error = send(&get(), &url, "{}").unwrap_err();
-        assert!(error.is_unreachable());
-        assert_eq!(stored(error), format!("nobody answers at {address}: connection refused"));
-    }
-
-    #[test]
-    fn an_unknown_name() {
-        let error = send(&get(), "http://secret@no-such-host.invalid/?token=secret", "{}").unwrap_err();
-        assert!(error.is_unreachable());
-        let reason = stored(error);
-        assert!(reason.starts_with("the name no-such-host.invalid can't be looked up: "), "{reason}");
-        assert!(!reason.contains("secret"));
-    }
-
-    #[test]
-    fn a_known_name_is_looked_up() {
-        let sink = Sink::answering("200 OK", &[], "");
-        send(&get(), &format!("http://LocalHost:{}/", sink.address.port()), "{}").unwrap();
-        assert_eq!(sink.only().header("host"), [format!("localhost:{}", sink.address.port())]);
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP client that all drivers share: one pool of connections, one
 //! deadline for all of an exchange, one idea of whom to trust.
 
+mod base;
 mod names;
 mod proxies;
 mod wire;
@@ -18,7 +19,11 @@ use ureq::{
     unversioned::transport::{ConnectProxyConnector, Connector},
 };
 
-pub use self::proxies::{InvalidProxy, Proxies};
+pub(crate) use self::base::{basic, clear_credentials};
+pub use self::{
+    base::{BaseUrl, InvalidUrl},
+    proxies::{InvalidProxy, Proxies},
+};
 use self::{names::Names, proxies::Proxy, wire::Dialer};
 use super::tls::Trust;
 use crate::{driver::SendError, notification::MAX_RESPONSE_BYTES};
@@ -97,6 +102,11 @@ impl WebClient {
     /// is stored. A connection that turns out to have been closed while it was
     /// idle is replaced: the receiver has not seen the request.
     pub(crate) fn exchange(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        self.exchange_up_to(request, MAX_BODY_BYTES)
+    }
+
+    /// The same, but reads at most `limit` bytes of the answer's body.
+    pub(crate) fn exchange_up_to(&self, request: &Request<'_>, limit: usize) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.0.timeout;
         let result = match self.attempt(request, deadline, false) {
             Err(Error::Io(error)) if wire::is_disconnect(&error) && wire::is_stale() => {
@@ -105,7 +115,7 @@ impl WebClient {
             result => result,
         };
         let (parts, body) = result.map_err(|error| self.failure(request, error))?.into_parts();
-        let (body, ending) = read(body.into_reader());
+        let (body, ending) = read(body.into_reader(), limit);
         Ok(Answer { status: parts.status, headers: parts.headers, body, ending })
     }
 
@@ -247,11 +257,11 @@ fn origin(uri: &Uri) -> String {
     format!("http://{}", uri.authority().map_or("", |authority| authority.as_str()))
 }
 
-fn read(reader: impl Read) -> (Vec<u8>, Ending) {
+fn read(reader: impl Read, limit: usize) -> (Vec<u8>, Ending) {
     let mut body = Vec::new();
-    let result = reader.take(MAX_BODY_BYTES as u64).read_to_end(&mut body);
+    let result = reader.take(limit as u64).read_to_end(&mut body);
     let ending = match result.map_err(Error::from) {
-        Ok(_) if body.len() == MAX_BODY_BYTES => Ending::TooLong,
+        Ok(_) if body.len() == limit => Ending::TooLong,
         Ok(_) => Ending::Whole,
         Err(Error::Timeout(_)) => Ending::TimedOut,
         Err(Error::Io(error)) if wire::is_disconnect(&error) => Ending::Broken("connection closed".into()),
@@ -301,7 +311,7 @@ pub(crate) fn has_header(headers: &[(String, HeaderValue)], name: &str) -> bool 
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// At most one byte more than is stored.
+    /// As much of it as is read at most.
     pub(crate) body: Vec<u8>,
     pub(crate) ending: Ending,
 }

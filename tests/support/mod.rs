@@ -2,4 +2,6 @@
 
 #![allow(dead_code)] // Not every test needs all of it.
 
-pub mod sink;
+pub(crate) mod ca;
+pub(crate) mod sink;
+pub(crate) mod webhook;

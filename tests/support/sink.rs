@@ -17,8 +17,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a free port of the loopback; it ends when it is dropped.
-pub struct Sink {
-    pub address: SocketAddr,
+pub(crate) struct Sink {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -31,19 +31,19 @@ struct Shared {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The request line and the headers, with their line breaks.
-    pub head: String,
-    pub body: Vec<u8>,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
     /// Which connection it came on, from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// Which request of that connection it is, from 0.
-    pub nth: usize,
+    pub(crate) nth: usize,
 }
 
 /// What follows an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     Keep,
     Close,
     /// Closes the connection the hard way.
@@ -54,12 +54,12 @@ type Script = dyn Fn(&Seen, &mut Peer) -> Then + Send + Sync;
 
 impl Sink {
     /// Runs `script` for each request.
-    pub fn start(script: impl Fn(&Seen, &mut Peer) -> Then + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&Seen, &mut Peer) -> Then + Send + Sync + 'static) -> Self {
         Self::serve(None, Arc::new(script))
     }
 
     /// The same over TLS.
-    pub fn start_tls(
+    pub(crate) fn start_tls(
         config: Arc<ServerConfig>,
         script: impl Fn(&Seen, &mut Peer) -> Then + Send + Sync + 'static,
     ) -> Self {
@@ -67,7 +67,11 @@ impl Sink {
     }
 
     /// Answers everything with this and keeps the connection.
-    pub fn answering(status: &'static str, headers: &'static [(&str, &str)], body: &'static str) -> Self {
+    pub(crate) fn answering(
+        status: &'static str,
+        headers: &'static [(&str, &str)],
+        body: &'static str,
+    ) -> Self {
         Self::start(move |_, peer| peer.answer(status, headers, body.as_bytes()))
     }
 
@@ -100,24 +104,24 @@ impl Sink {
     }
 
     /// A URL of this server.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// All requests until now.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
 
     /// The only request there was.
-    pub fn only(&self) -> Seen {
+    pub(crate) fn only(&self) -> Seen {
         let seen = self.seen();
         assert_eq!(seen.len(), 1, "requests: {seen:#?}");
         seen.into_iter().next().unwrap()
     }
 
     /// Waits for the `count`th request.
-    pub fn wait_for(&self, count: usize) -> Vec<Seen> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Seen> {
         let seen = self.shared.seen.lock().unwrap();
         let (seen, timeout) =
             self.shared.changed.wait_timeout_while(seen, PATIENCE, |seen| seen.len() < count).unwrap();
@@ -126,7 +130,7 @@ impl Sink {
     }
 
     /// Closes all connections from this side.
-    pub fn close_connections(&self) {
+    pub(crate) fn close_connections(&self) {
         let open: Vec<_> = self.shared.open.lock().unwrap().drain(..).collect();
         for stream in open.iter().filter_map(Weak::upgrade) {
             let _ = stream.shutdown(Shutdown::Both);
@@ -182,12 +186,12 @@ impl Shared {
 
 impl Seen {
     /// The request line.
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
 
     /// The values of a header, its name in any case.
-    pub fn header(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         self.head
             .lines()
             .skip(1)
@@ -198,7 +202,7 @@ impl Seen {
     }
 
     /// The names of all headers, in lower case and sorted.
-    pub fn header_names(&self) -> Vec<String> {
+    pub(crate) fn header_names(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .head
             .lines()
@@ -233,14 +237,14 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// The client at the other end.
-pub struct Peer {
+pub(crate) struct Peer {
     stream: BufReader<Box<dyn Stream>>,
     handle: Arc<TcpStream>,
 }
 
 impl Peer {
     /// A whole answer with a `Content-Length`.
-    pub fn answer(&mut self, status: &str, headers: &[(&str, &str)], body: &[u8]) -> Then {
+    pub(crate) fn answer(&mut self, status: &str, headers: &[(&str, &str)], body: &[u8]) -> Then {
         let mut head = format!("HTTP/1.1 {status}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
@@ -251,12 +255,12 @@ impl Peer {
     }
 
     /// These bytes; whether they still reach anybody doesn't matter.
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         let _ = self.stream.get_mut().write_all(bytes).and_then(|()| self.stream.get_mut().flush());
     }
 
     /// These bytes one by one with a pause after each, until nobody takes them.
-    pub fn drip(&mut self, bytes: impl IntoIterator<Item = u8>, pause: Duration) -> Then {
+    pub(crate) fn drip(&mut self, bytes: impl IntoIterator<Item = u8>, pause: Duration) -> Then {
         for byte in bytes {
             let stream = self.stream.get_mut();
             if stream.write_all(&[byte]).and_then(|()| stream.flush()).is_err() {
@@ -268,19 +272,19 @@ impl Peer {
     }
 
     /// Says nothing more until the client has gone.
-    pub fn hang(&mut self) -> Then {
+    pub(crate) fn hang(&mut self) -> Then {
         let _ = io::copy(&mut self.stream, &mut io::sink());
         Then::Close
     }
 
     /// Reads nothing for that long.
-    pub fn stall(&mut self, pause: Duration) -> Then {
+    pub(crate) fn stall(&mut self, pause: Duration) -> Then {
         thread::sleep(pause);
         Then::Close
     }
 
     /// Passes all bytes between this client and `address` until one of them has gone.
-    pub fn tunnel(&mut self, address: &str) -> Then {
+    pub(crate) fn tunnel(&mut self, address: &str) -> Then {
         let Ok(mut upstream) = TcpStream::connect(address) else { return Then::Close };
         let (mut reading, mut writing) = (upstream.try_clone().unwrap(), self.handle.try_clone().unwrap());
         let back = thread::spawn(move || {

@@ -2,10 +2,10 @@
 
 use std::{env, fmt, net::IpAddr};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use percent_encoding::percent_decode_str;
 use ureq::http::{HeaderValue, Uri, uri::Authority};
 use url::Url;
+
+use super::basic;
 
 /// The proxies to use, and the hosts that are reached without one.
 #[derive(Clone, Default)]
@@ -111,20 +111,11 @@ impl Proxy {
         };
         // An https proxy without a port listens on 443, as any https server.
         let authority = format!("{}:{}", url.host_str()?, url.port_or_known_default()?);
-        let credentials = match (url.username(), url.password()) {
-            ("", None) => None,
-            (user, password) => {
-                let mut pair: Vec<u8> = percent_decode_str(user).collect();
-                pair.push(b':');
-                pair.extend(percent_decode_str(password.unwrap_or_default()));
-                Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
-            }
-        };
         Some(Self {
             tunnel: ureq::Proxy::new(url.as_str()).ok()?,
             scheme,
             authority: authority.parse().ok()?,
-            authorization: credentials.and_then(|value| HeaderValue::try_from(value).ok()),
+            authorization: basic(&url),
         })
     }
 }
@@ -241,8 +232,7 @@ mod tests {
         assert!(proxies.find(&"http://a.test/".parse().unwrap()).is_none());
         let proxy = proxies.find(&"https://a.test/".parse().unwrap()).unwrap();
         assert_eq!((proxy.scheme, proxy.authority.as_str()), ("https", "proxy.test:443"));
-        let expected = format!("Basic {}", BASE64_STANDARD.encode("u:p@ss"));
-        assert_eq!(proxy.authorization.as_ref().unwrap(), &expected);
+        assert_eq!(proxy.authorization.as_ref().unwrap(), "Basic dTpwQHNz");
         assert!(!format!("{proxies:?}").contains("p%40ss"));
     }
 
