@@ -9,4 +9,5 @@
 
 pub mod http;
 pub mod stub;
+pub mod tls;
 pub mod web;

@@ -155,10 +155,11 @@ fn register_drivers(
     server: &mut ApiServer,
     config: &Config,
 ) -> Result<Vec<&'static str>, notify_api::InvalidDriver> {
-    let mut options = WebOptions::default();
-    options.timeout = config.http_timeout;
-    options.max_threads = config.threads;
-    let web = WebClient::new(options);
+    let web = WebClient::new(WebOptions {
+        timeout: config.http_timeout,
+        max_threads: config.threads,
+        ..WebOptions::default()
+    });
     let validator = match &config.http_string {
         Some(prefix) => Validator::Prefix(prefix.clone()),
         None => Validator::Status2xx,

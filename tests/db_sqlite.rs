@@ -45,6 +45,7 @@ fn item(id: &str) -> Item {
         tried: 0,
         once: false,
         epoch: 0,
+        lease: 0,
         lane: Lane::named("somewhere"),
     }
 }

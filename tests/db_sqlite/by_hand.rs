@@ -74,6 +74,7 @@ fn deliver_all(db: &Sqlite) -> Vec<String> {
                 batch.push(Write::Outcome(Outcome {
                     id: item.id,
                     epoch: item.epoch,
+                    lease: 0,
                     tried: item.tried.saturating_add(1),
                     next_at: item.next_at,
                     state: State::Success,

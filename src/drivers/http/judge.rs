@@ -47,10 +47,10 @@ pub(super) fn judge(answer: Answer, validator: &Validator) -> Result<Vec<u8>, Se
 /// `HTTP 500 Internal Server Error`, and what else there is to say.
 fn sentence(answer: &Answer, validator: &Validator) -> String {
     let mut sentence = answer.status_line();
-    if answer.status.is_redirection() {
-        if let Some(location) = location(&answer.headers) {
-            sentence += &format!(", redirects to {location}: redirects are not followed");
-        }
+    if answer.status.is_redirection()
+        && let Some(location) = location(&answer.headers)
+    {
+        sentence += &format!(", redirects to {location}: redirects are not followed");
     } else if let Validator::Prefix(prefix) = validator {
         sentence += &format!(", with a body that doesn't begin with {prefix:?}");
     } else if answer.body.is_empty() {

@@ -1,0 +1,7 @@
+//! What the tests share.
+
+#![allow(dead_code)] // Not every test needs all of it.
+
+pub(crate) mod ca;
+pub(crate) mod sink;
+pub(crate) mod webhook;
