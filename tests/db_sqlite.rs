@@ -86,6 +86,7 @@ fn what_is_no_place_for_a_file_is_refused() {
     fs::write(&path, "a file").unwrap();
     assert!(matches!(refusal(&path.join("notify.db")), OpenError::Io { .. }));
     assert!(matches!(refusal(directory.path()), OpenError::Io { .. }));
+    assert!(matches!(refusal(Path::new("/dev/null")), OpenError::Io { .. }));
     refusal(Path::new("/proc/notify.db"));
 }
 

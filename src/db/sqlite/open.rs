@@ -109,8 +109,8 @@ fn private() -> OpenOptions {
 /// Two processes would send everything twice. The lock goes with its holder; the
 /// file stays behind, since removing it would race with the next one's lock.
 fn lock(path: &Path, name: &Path) -> Result<File, OpenError> {
-    if name.is_dir() {
-        return Err(OpenError::io(path, io::ErrorKind::IsADirectory.into()));
+    if !name.is_file() {
+        return Err(OpenError::io(path, io::Error::other("it is not a regular file")));
     }
     let mut beside = OsString::from(name);
     beside.push(".lock");
