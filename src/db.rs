@@ -275,6 +275,7 @@ pub enum Write {
     /// Gives rows of [`Lane::NONE`] their lanes.
     Assign(Vec<(Id, Lane)>),
     /// Pending rows for a receiver that wants nothing before a time become due then.
+    /// A row that was resent (once, with an epoch above 0) stays: it goes out at once.
     Hold {
         /// Which ones.
         ids: Vec<Id>,

@@ -251,6 +251,7 @@ macro_rules! dbdrv_conformance_cases {
                 assign_gives_a_lane
                 hold_moves_pending_ones
                 hold_leaves_finished_ones
+                hold_leaves_a_resent_one
                 release_undoes_a_hold
                 release_keeps_to_lane_and_time
                 release_goes_in_steps;

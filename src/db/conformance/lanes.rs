@@ -222,6 +222,17 @@ pub(super) fn hold_leaves_finished_ones(db: &dyn DBDrv) {
     assert_eq!(db.status("failed").unwrap(), status(0, 0, 1, State::Failed));
 }
 
+pub(super) fn hold_leaves_a_resent_one(db: &dyn DBDrv) {
+    if !db.has_lanes() {
+        return;
+    }
+    create(db, [item("again"), Item { once: true, ..item("once") }]);
+    db.resend("again", MAX_TRIES, at(50)).unwrap();
+    write(db, Write::Hold { ids: ["again", "once"].map(id).to_vec(), until: at(100) });
+    assert_eq!(db.status("again").unwrap().next_at, at(50), "it goes out at once");
+    assert_eq!(db.status("once").unwrap().next_at, at(100));
+}
+
 pub(super) fn release_undoes_a_hold(db: &dyn DBDrv) {
     if !db.has_lanes() {
         return;
