@@ -164,6 +164,17 @@ impl SendError {
         self
     }
 
+    /// The same failure in other words, and with another response.
+    pub(crate) fn rewritten(
+        mut self,
+        reason: impl FnOnce(&str) -> String,
+        response: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Self {
+        self.reason = reason(&self.reason).into();
+        self.response = self.response.map(response);
+        self
+    }
+
     fn with_kind(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, reason: reason.into(), response: None }
     }

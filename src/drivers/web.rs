@@ -1,6 +1,7 @@
 //! The HTTP client that all drivers share: one pool of connections, one
 //! deadline for all of an exchange, one idea of whom to trust.
 
+mod answer;
 mod base;
 mod names;
 mod proxies;
@@ -15,11 +16,14 @@ use std::{
 
 use ureq::{
     Agent, Body, Error, Proxy as Tunnel, RequestBuilder,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header},
+    http::{HeaderValue, Response, Uri, header},
     unversioned::transport::{ConnectProxyConnector, Connector},
 };
 
-pub(crate) use self::base::{basic, clear_credentials};
+pub(crate) use self::{
+    answer::{Answer, Ending},
+    base::{basic, clear_credentials},
+};
 pub use self::{
     base::{BaseUrl, InvalidUrl},
     proxies::{InvalidProxy, Proxies},
@@ -304,39 +308,6 @@ impl Request<'_> {
 /// Whether a header of this name is there, in whatever case.
 pub(crate) fn has_header(headers: &[(String, HeaderValue)], name: &str) -> bool {
     headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
-}
-
-/// What was answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    /// As much of it as is read at most.
-    pub(crate) body: Vec<u8>,
-    pub(crate) ending: Ending,
-}
-
-impl Answer {
-    /// `HTTP 404 Not Found`.
-    pub(crate) fn status_line(&self) -> String {
-        match self.status.canonical_reason() {
-            Some(reason) => format!("HTTP {} {reason}", self.status.as_u16()),
-            None => format!("HTTP {}", self.status.as_u16()),
-        }
-    }
-}
-
-/// How the body of an answer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// It is complete.
-    Whole,
-    /// There was more of it than is read.
-    TooLong,
-    /// The time was up before its end.
-    TimedOut,
-    /// The connection failed before its end.
-    Broken(String),
 }
 
 /// Why there is no answer.

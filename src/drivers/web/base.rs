@@ -14,6 +14,7 @@ pub struct BaseUrl {
     /// With a final slash, without credentials.
     url: Url,
     authorization: Option<HeaderValue>,
+    password: Option<String>,
 }
 
 impl BaseUrl {
@@ -28,12 +29,14 @@ impl BaseUrl {
             return Err(InvalidUrl);
         }
         let authorization = basic(&url);
+        let decoded = |password| percent_decode_str(password).decode_utf8_lossy().into_owned();
+        let password = url.password().map(decoded);
         clear_credentials(&mut url);
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
         url.as_str().parse::<Uri>().map_err(|_| InvalidUrl)?;
-        Ok(Self { url, authorization })
+        Ok(Self { url, authorization, password })
     }
 
     /// The URL of a path below, which has to be encoded already.
@@ -41,9 +44,19 @@ impl BaseUrl {
         format!("{}{path}", self.url).parse().map_err(|_| InvalidUrl)
     }
 
+    /// The password of the credentials, which nobody may see.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     /// The credentials that the URL carries.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    /// The same as a header.
+    pub(crate) fn authorization_header(&self) -> Option<(String, HeaderValue)> {
+        self.authorization.clone().map(|value| ("Authorization".to_owned(), value))
     }
 }
 
