@@ -3,7 +3,9 @@
 //! | type | module |
 //! |---|---|
 //! | `HTTPGET`, `HTTPPOST` | [`http`] |
+//! | `SMTP`, `SMTPHTML` | [`smtp`] |
 //! | any, for tests | [`stub`] |
 
 pub mod http;
+pub mod smtp;
 pub mod stub;
