@@ -131,7 +131,7 @@ fn subjects_and_names() {
         "ends with ü",
         "ü begins",
         "a ü b ü c",
-        "Abteilung Organisation, Einkauf (Köln)",
+        "Abteilung Organisation & Einkauf (Köln 1)",
         "To: eve@example.org",
         &long_word,
         &long_text,
@@ -164,6 +164,7 @@ fn addresses() {
         ("a+b@sub.example.org", "a+b@sub.example.org"),
         ("ada@bücher.example", "ada@xn--bcher-kva.example"),
         ("ada@[127.0.0.1]", "ada@[127.0.0.1]"),
+        ("ada@[IPv6:::1]", "ada@[IPv6:::1]"),
         ("\"a b\"@example.org", "\"a b\"@example.org"),
     ] {
         let mut payload = minimal();

@@ -71,9 +71,15 @@ impl Connection {
         self.wire.is_quiet()
     }
 
-    /// Says good-bye.
+    /// Says good-bye, and waits a moment for the answer: the server then counts
+    /// one connection less before it sees another.
     pub(super) fn quit(self) {
         self.wire.quit();
+    }
+
+    /// Says good-bye and is gone.
+    pub(super) fn leave(mut self) {
+        self.wire.say_quit();
     }
 
     /// Begins a mail. Until here nothing has happened that couldn't be begun

@@ -1,6 +1,10 @@
 //! Mail addresses with names, checked once, at the door.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use lettre::Address;
 use url::Host;
@@ -47,6 +51,10 @@ impl Mailbox {
         }
         // The parser lets what stands in quotes pass as it is.
         if user.contains(|char: char| char.is_control()) {
+            return Err(no_address());
+        }
+        // So it does with brackets.
+        if domain.starts_with('[') && !is_literal(domain) {
             return Err(no_address());
         }
         let address = if domain.is_ascii() {
@@ -103,6 +111,15 @@ impl fmt::Display for Mailbox {
         } else {
             write!(f, "{} <{}>", self.name, self.address())
         }
+    }
+}
+
+/// Whether it is an address in brackets, as RFC 5321 writes it.
+fn is_literal(domain: &str) -> bool {
+    let inner = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default();
+    match inner.strip_prefix("IPv6:") {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => inner.parse::<Ipv4Addr>().is_ok(),
     }
 }
 

@@ -179,23 +179,22 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The field of that name; `null` is a missing one.
+    /// The field of that name; `null` and an empty text are a missing one.
     fn value(&self, name: &str) -> Result<Option<&'a RawValue>, Rejected> {
         let mut values = self.given.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| *value);
         if values.next().is_some() {
             return Err(Rejected::new(format!("{} is given twice", quote(&self.path(name)))));
         }
-        Ok(value.filter(|value| value.get() != "null"))
+        Ok(value.filter(|value| !matches!(value.get(), "null" | "\"\"")))
     }
 
-    /// A text; an empty one is a missing one.
+    /// A text.
     fn text(&self, name: &str) -> Result<Option<String>, Rejected> {
         let Some(value) = self.value(name)? else { return Ok(None) };
-        let text: String = serde_json::from_str(value.get()).map_err(|error| {
+        serde_json::from_str(value.get()).map(Some).map_err(|error| {
             Rejected::new(format!("{} is no text that can be sent: {error}", quote(&self.path(name))))
-        })?;
-        Ok(Some(text).filter(|text| !text.is_empty()))
+        })
     }
 
     fn required(&self, name: &str) -> Result<String, Rejected> {
@@ -208,9 +207,6 @@ impl<'a> Fields<'a> {
         parse: impl Fn(&RawValue, &str) -> Result<T, Rejected>,
     ) -> Result<Vec<T>, Rejected> {
         let Some(value) = self.value(name)? else { return Ok(Vec::new()) };
-        if value.get() == "\"\"" {
-            return Ok(Vec::new());
-        }
         let values: Vec<&RawValue> = serde_json::from_str(value.get())
             .map_err(|_| Rejected::new(format!("{} must be a list", quote(&self.path(name)))))?;
         let places = (0..).map(|index: usize| format!("{}[{index}]", self.path(name)));

@@ -74,7 +74,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let idle = std::mem::take(&mut self.0.lock().idle);
-        idle.into_iter().for_each(|(connection, _)| connection.quit());
+        idle.into_iter().for_each(|(connection, _)| connection.leave());
     }
 }
 

@@ -19,6 +19,9 @@ use super::{
 /// How long one address may take to answer; the next one has a chance then.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long a good-bye may take.
+const QUIT_LIMIT: Duration = Duration::from_secs(1);
+
 /// The stream and what was read ahead of it.
 pub(super) struct Wire {
     stream: Stream,
@@ -123,14 +126,16 @@ impl Wire {
         }
     }
 
-    /// Says good-bye and closes, without waiting for what the other side thinks of it.
-    pub(super) fn quit(mut self) {
-        self.set_deadline(Instant::now() + Duration::from_secs(1));
+    /// Says good-bye, without waiting for what the other side thinks of it.
+    pub(super) fn say_quit(&mut self) {
+        self.set_deadline(Instant::now() + QUIT_LIMIT);
         let _ = self.write(b"QUIT\r\n");
-        if let Stream::Encrypted(stream) = &mut self.stream {
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
-        }
+    }
+
+    /// Says good-bye and closes when the other side has done so, or after a second.
+    pub(super) fn quit(mut self) {
+        self.say_quit();
+        let _ = self.read_reply();
     }
 
     fn timed_mut(&mut self) -> &mut Timed {
