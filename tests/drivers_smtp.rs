@@ -9,6 +9,8 @@ mod mails;
 mod misbehaviour;
 #[path = "drivers_smtp/pool.rs"]
 mod pool;
+#[path = "drivers_smtp/random.rs"]
+mod random;
 #[path = "drivers_smtp/real.rs"]
 mod real;
 #[path = "drivers_smtp/refusals.rs"]

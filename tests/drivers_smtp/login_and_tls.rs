@@ -46,11 +46,14 @@ fn every_mechanism_with_every_encryption() {
             let user = mechanism["user"].clone();
             let server = RealServer::start_with(&identity.settings(setting, mechanism));
             let driver = trusting(server.port, tls, &identity, login);
-            for _ in 0..2 {
+            let mails = [(); 3].map(|()| {
                 send(&driver, &minimal()).unwrap();
-                let mail = server.next();
+                server.next()
+            });
+            for mail in &mails {
                 assert_eq!(mail["encrypted"], tls != Tls::None, "{setting}");
                 assert_eq!(mail["user"], user);
+                assert_eq!(mail["connection"], mails[0]["connection"], "it is used again");
             }
         }
     }

@@ -9,7 +9,7 @@ use std::{
 
 use notify_api::{
     SendError,
-    drivers::smtp::{Auth, Credentials, Smtp},
+    drivers::smtp::{Auth, Credentials, Smtp, SmtpConfig},
 };
 use serde_json::json;
 
@@ -23,11 +23,21 @@ const GRACE: Duration = Duration::from_secs(5);
 
 const STAGES: [&str; 7] = ["connect", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "mail"];
 
+/// Logs in, so that it gets to every stage; has all the time in the world.
+fn patient(port: u16) -> Smtp {
+    driver_with(port, log_in)
+}
+
+/// Gives up soon.
 fn hasty(port: u16) -> Smtp {
     driver_with(port, |config| {
+        log_in(config);
         config.deadline = DEADLINE;
-        config.auth = Auth::Plain(Credentials::new("nas", "geheim"));
     })
+}
+
+fn log_in(config: &mut SmtpConfig) {
+    config.auth = Auth::Plain(Credentials::new("nas", "geheim"));
 }
 
 /// The failure of a send, which must end in time.
@@ -52,10 +62,11 @@ fn refusals_at_every_stage() {
             let server = Scripted::start(move |_, peer| {
                 peer.serve(|asked, _| (asked == stage).then(|| reply.into()));
             });
-            let error = failure(&hasty(server.port));
+            let error = failure(&patient(server.port));
             let is_permanent = reply.starts_with('5') && ["MAIL", "RCPT", "DATA", "mail"].contains(&stage);
             assert_eq!(error.is_permanent(), is_permanent, "{stage} {reply}");
             assert!(!error.is_unreachable());
+            assert!(!error.to_string().contains('\n'), "it is logged as one line");
             assert_eq!(response(error), reply.replace("\r\n", "\n"));
         }
     }
@@ -70,7 +81,7 @@ fn credentials_are_temporary_whenever_they_are_spoken_of() {
             let server = Scripted::start(move |_, peer| {
                 peer.serve(|asked, _| (asked == stage).then(|| reply.into()));
             });
-            let error = failure(&hasty(server.port));
+            let error = failure(&patient(server.port));
             assert!(!error.is_permanent() && !error.is_unreachable(), "{stage} {reply}");
             assert_eq!(response(error), reply);
         }
@@ -83,7 +94,7 @@ fn hang_ups_at_every_stage() {
         let server = Scripted::start(move |_, peer| {
             peer.serve(|asked, _| (asked == stage).then(String::new));
         });
-        let error = failure(&hasty(server.port));
+        let error = failure(&patient(server.port));
         assert!(error.is_unreachable(), "{stage}: {error}");
         let sentence = response(error);
         assert!(sentence.contains(&format!("127.0.0.1:{}", server.port)), "{sentence}");
@@ -192,7 +203,7 @@ fn what_is_no_smtp() {
     {
         let server =
             Scripted::start(move |_, peer| peer.serve(|asked, _| (asked == stage).then(|| reply.into())));
-        let error = failure(&hasty(server.port));
+        let error = failure(&patient(server.port));
         assert!(!error.is_permanent(), "{stage}");
     }
 }

@@ -4,7 +4,12 @@
 //! time-out per read lets a server that sends a byte now and then hold an
 //! attempt for ever.
 
-use std::{fs, net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rustls::ClientConfig;
@@ -44,7 +49,7 @@ impl Connection {
     pub(super) fn open(
         config: &SmtpConfig,
         tls: &Arc<ClientConfig>,
-        addresses: &[std::net::SocketAddr],
+        addresses: &[SocketAddr],
         deadline: Instant,
     ) -> Result<Self, Failure> {
         let server = &config.server;
@@ -128,7 +133,7 @@ impl Connection {
         let reply = self.wire.read_reply().map_err(|error| {
             let failure = self.explain("the connection", &error);
             match error.kind() {
-                std::io::ErrorKind::TimedOut if !self.wire.is_encrypted() => failure.with_hint(
+                io::ErrorKind::TimedOut if !self.wire.is_encrypted() => failure.with_hint(
                     "if its port is one for TLS from the first byte on, as 465 is, set NOTIFY_SMTP_TLS=tls",
                 ),
                 _ => failure,
@@ -213,9 +218,9 @@ impl Connection {
         self.wire.read_reply().map_err(|error| self.explain(what, &error))
     }
 
-    fn explain(&self, what: &str, error: &std::io::Error) -> Failure {
+    fn explain(&self, what: &str, error: &io::Error) -> Failure {
         match error.kind() {
-            std::io::ErrorKind::InvalidData => {
+            io::ErrorKind::InvalidData => {
                 Failure::temporary(format!("what {} answered to {what} is not SMTP: {error}", self.server))
             }
             _ => Failure::io(&self.server, what, error),
@@ -274,7 +279,9 @@ fn logged_in(reply: &Reply) -> Result<(), Failure> {
 }
 
 fn refused(reply: &Reply, what: &str, is_permanent: bool) -> Failure {
-    let reason = format!("the server refused {what}: {reply}");
+    // For a log: one line, whatever the server put into it.
+    let said = reply.to_string().replace(char::is_control, " ");
+    let reason = format!("the server refused {what}: {said}");
     // Missing or expired credentials (RFC 4954) can be mended, whenever it is
     // that the server speaks of them.
     let is_login = matches!(reply.code(), 530 | 534 | 535 | 538);

@@ -5,7 +5,6 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lettre::message::header::{HeaderName, HeaderValue};
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Mailbox;

@@ -2,10 +2,12 @@
 
 use std::{fmt::Write, time::SystemTime};
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use lettre::message::{
     Body, MultiPart, SinglePart,
     header::{self as lettre_header, ContentTransferEncoding, Header, HeaderName, HeaderValue, Headers},
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     Format, Mailbox,
@@ -13,6 +15,13 @@ use super::{
     header::{self, header},
     payload::{Attachment, Payload},
 };
+
+/// What a Message-ID takes from an id as it is; `.` and `~` have a meaning of their own there.
+const ID_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// The longest id, percent-encoded, that is left readable: a line must have
+/// room for it and the longest domain.
+const MAX_READABLE_ID: usize = 400;
 
 /// The mail's bytes: ASCII, in lines of at most 998 characters that end in CR LF.
 pub(super) fn compose(
@@ -43,15 +52,8 @@ pub(super) fn compose(
 /// address and name their notifications after the date must not be taken for
 /// each other, or one mail would be thrown away.
 pub(super) fn message_id(id: &str, content: &[u8], domain: &str) -> String {
-    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
-    const ENCODE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-    /// Leaves room for a domain and the rest in a line.
-    const MAX_READABLE: usize = 400;
-
-    let mut local = utf8_percent_encode(id, ENCODE).to_string();
-    if local.len() > MAX_READABLE {
+    let mut local = utf8_percent_encode(id, ID_ENCODED).to_string();
+    if local.len() > MAX_READABLE_ID {
         // `~` would be percent-encoded above: the two forms never meet.
         local = format!("~{}", BASE64_URL_SAFE_NO_PAD.encode(id));
     }
