@@ -1,2 +1,212 @@
-//! The predefined binary.
-fn main() {}
+//! The `notify-api` program: reads its configuration, starts, waits for a signal, stops.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, stderr},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use notify_api::{
+    ApiServer, Certificate, DBDrv, DefaultScheduler, SenderOptions,
+    drivers::{
+        http::{HttpGet, HttpPost, Validator},
+        web::{WebClient, WebOptions},
+    },
+    listen,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+
+use config::{Config, Dsn, Environment};
+
+mod config;
+
+/// Blocking threads beside those that send: reads of the database, name lookups.
+const OTHER_THREADS: usize = 16;
+
+/// It could not start; 0 is stopped by a signal, 1 failed while running.
+const EXIT_NO_START: u8 = 2;
+const EXIT_FAILED: u8 = 1;
+
+/// What ends the program early: a line for stderr.
+type Refusal = String;
+
+fn main() -> ExitCode {
+    let lookup = |name: &str| std::env::var_os(name);
+    let env = Environment(&lookup);
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|first| first.to_str()) {
+        None if arguments.is_empty() => {}
+        Some("-h" | "--help") if arguments.len() == 1 => {
+            print!("{}", config::help(&env));
+            return ExitCode::SUCCESS;
+        }
+        Some("-V" | "--version") if arguments.len() == 1 => {
+            println!("notify-api {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            return refuse(format!("unknown arguments {arguments:?}: there are only -h and --version"));
+        }
+    }
+    let config = match Config::read(&env) {
+        Ok(config) => config,
+        Err(error) => return refuse(error.to_string()),
+    };
+    log_to_stderr(&config);
+    let runtime = match runtime(&config) {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(format!("cannot start the runtime: {error}")),
+    };
+    let code = runtime.block_on(run(config)).unwrap_or_else(refuse);
+    // A send that was cut off may still block its thread; it doesn't hold up the exit.
+    runtime.shutdown_background();
+    code
+}
+
+fn refuse(reason: Refusal) -> ExitCode {
+    eprintln!("notify-api: {reason}");
+    ExitCode::from(EXIT_NO_START)
+}
+
+/// One thread serves; sends and the database have blocking threads of their own.
+fn runtime(config: &Config) -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(config.threads + OTHER_THREADS).build()
+}
+
+fn log_to_stderr(config: &Config) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(false).with_target(false);
+    let registry = tracing_subscriber::registry().with(config.log.clone());
+    // The journal has times of its own.
+    if std::env::var_os("JOURNAL_STREAM").is_some() && !stderr().is_terminal() {
+        registry.with(lines.without_time()).init();
+    } else {
+        registry.with(lines).init();
+    }
+}
+
+/// Starts, waits for a signal, stops.
+async fn run(config: Config) -> Result<ExitCode, Refusal> {
+    let mut signals = Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let stop_timeout = config.stop_timeout;
+    let mut running = tokio::select! {
+        started = start(config) => started?,
+        () = signals.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let code = tokio::select! {
+        () = signals.next() => ExitCode::SUCCESS,
+        () = running.failed() => ExitCode::from(EXIT_FAILED),
+    };
+    tracing::info!("stopping");
+    tokio::select! {
+        () = running.shutdown(stop_timeout) => tracing::info!("stopped"),
+        () = signals.next() => tracing::warn!("stopped at once; what was being sent is sent again after the next start"),
+    }
+    Ok(code)
+}
+
+/// Everything that can be wrong is found out before the database is touched, and
+/// warnings come after, so that a refusal is one line.
+async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
+    let certificate = match &config.tls {
+        Some((cert, key)) => {
+            Some(Certificate::load(cert, key).map_err(|error| config.wrong_tls(error).to_string())?)
+        }
+        None => None,
+    };
+    let socket = listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?;
+    let db = open(&config).await?;
+    let options = SenderOptions {
+        max_tries: config.max_tries,
+        max_threads: config.threads,
+        scheduler: Arc::new(DefaultScheduler),
+        db,
+    };
+    let mut server = ApiServer::new(options);
+    let drivers = register_drivers(&mut server, &config).map_err(|error| error.to_string())?;
+    server.listener(socket).body_limit(config.body_limit);
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    if let Some(certificate) = certificate {
+        server.tls(certificate);
+    }
+    if let Some(token) = &config.token {
+        server.token(token);
+    }
+    let running = server.start().await.map_err(|error| config.wrong_dsn(error).to_string())?;
+    let address = running.local_addr();
+    tracing::info!(
+        address = %format_args!("{scheme}://{address}"),
+        database = %config.dsn,
+        drivers = drivers.join(","),
+        "started, version {}", env!("CARGO_PKG_VERSION")
+    );
+    if config.token.is_none() && !address.ip().is_loopback() {
+        tracing::warn!("everybody who reaches {address} can send and read notifications: set NOTIFY_TOKEN");
+    }
+    Ok(running)
+}
+
+/// The drivers that are configured; returns their types.
+fn register_drivers(
+    server: &mut ApiServer,
+    config: &Config,
+) -> Result<Vec<&'static str>, notify_api::InvalidDriver> {
+    let mut options = WebOptions::default();
+    options.timeout = config.http_timeout;
+    options.max_threads = config.threads;
+    let web = WebClient::new(options);
+    let validator = match &config.http_string {
+        Some(prefix) => Validator::Prefix(prefix.clone()),
+        None => Validator::Status2xx,
+    };
+    server.register(HttpGet::new(&web, validator.clone()))?.register(HttpPost::new(&web, validator))?;
+    Ok(vec!["HTTPGET", "HTTPPOST"])
+}
+
+async fn open(config: &Config) -> Result<Arc<dyn DBDrv>, Refusal> {
+    let dsn = config.dsn.clone();
+    let opened = tokio::task::spawn_blocking(move || open_blocking(&dsn));
+    let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
+    opened.map_err(|reason| config.wrong_dsn(reason).to_string())
+}
+
+fn open_blocking(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, Refusal> {
+    match dsn {
+        #[cfg(feature = "sqlite")]
+        Dsn::Sqlite(path) => match notify_api::db::sqlite::Sqlite::open(path) {
+            Ok(db) => Ok(Arc::new(db)),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(not(feature = "sqlite"))]
+        Dsn::Sqlite(_) => Err(lacks("sqlite")),
+        Dsn::MySql(_) => Err(lacks("mysql")),
+        Dsn::Postgres(_) => Err(lacks("postgres")),
+    }
+}
+
+fn lacks(feature: &str) -> Refusal {
+    format!("this program was built without the feature {feature:?}, which this database needs")
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -5,6 +5,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
@@ -285,6 +286,18 @@ impl Id {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The id as it stands in HTTP headers: what is not visible ASCII, and `%`,
+    /// is percent-encoded.
+    pub fn to_header(&self) -> String {
+        header_text(&self.0)
+    }
+}
+
+/// See [`Id::to_header`].
+pub(crate) fn header_text(id: &str) -> String {
+    const HIDDEN: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+    utf8_percent_encode(id, HIDDEN).to_string()
 }
 
 impl std::borrow::Borrow<str> for Id {
@@ -348,6 +361,9 @@ pub struct Item {
     pub epoch: u32,
     /// The lane it waits in.
     pub lane: Lane,
+    /// The token under which it is claimed where several processes share the table;
+    /// 0 where nobody else does.
+    pub lease: u64,
 }
 
 /// The number of a lane: notifications that share a receiver wait in one line.

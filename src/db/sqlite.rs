@@ -1,1 +1,225 @@
-//! SQLite.
+//! Notifications in an SQLite file: the database that needs no server.
+//!
+//! One connection writes, behind a lock; a small pool of others reads, and never
+//! waits for it. One process owns the file.
+
+use std::{
+    fmt,
+    fs::File,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use r2d2::{Pool, PooledConnection};
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, TransactionBehavior};
+
+use self::rows::failed;
+use super::{Claimed, Clear, DBDrv, DbError, Sending, Unassigned, Wanted, Write, Written};
+use crate::notification::{Detail, Item, Lane, State, Status, Timestamp};
+
+mod clear;
+mod open;
+mod reads;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writes;
+
+pub use open::OpenError;
+
+/// A database in one file.
+///
+/// ```
+/// use notify_api::{DBDrv, Id, Item, Lane, State, Timestamp, db::sqlite::Sqlite};
+///
+/// let directory = tempfile::tempdir()?;
+/// let db = Sqlite::open(directory.path().join("notify.db"))?;
+/// let now = Timestamp::from_secs(1_700_000_000);
+/// db.create(&Item {
+///     id: Id::new("backup-2026-11-24")?,
+///     r#type: "HTTPPOST".into(),
+///     endpoint: "http://127.0.0.1/hook".into(),
+///     content: br#"{"body":"done"}"#.to_vec(),
+///     create_at: now,
+///     next_at: now,
+///     tried: 0,
+///     once: false,
+///     epoch: 0,
+///     lease: 0,
+///     lane: Lane::named("http://127.0.0.1:80"),
+/// })?;
+/// assert_eq!(db.status("backup-2026-11-24")?.state, State::Pending);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Sqlite {
+    writer: Mutex<Connection>,
+    readers: Pool<SqliteConnectionManager>,
+    // Given up after the connections are closed.
+    _lock: File,
+}
+
+impl Sqlite {
+    /// Opens the file, makes it if there is none, and brings an older one up to
+    /// date. A lock in a file beside it, named like it with `.lock` appended,
+    /// keeps every other process from it until this value is dropped.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the file is then as it was.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let open::Opened { writer, readers, lock } = open::open(path.as_ref())?;
+        Ok(Self { writer: Mutex::new(writer), readers, _lock: lock })
+    }
+
+    fn reader(&self) -> Result<PooledConnection<SqliteConnectionManager>, DbError> {
+        self.readers.get().map_err(|error| DbError::unavailable(error.to_string()))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DbError> {
+        read(&*self.reader()?).map_err(failed)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        // A panic leaves no half of a write behind: its transaction was rolled back.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does that in one transaction; an error rolls it back.
+    fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+        let mut writer = self.writer();
+        if !writer.is_autocommit() {
+            // A full or broken disk can make a rollback fail. It must not stay so.
+            writer.execute_batch("rollback").map_err(failed)?;
+        }
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(failed)?;
+        Ok(done)
+    }
+
+    fn clear_all(&self, clear: Clear, sending: &Sending) -> Result<(), DbError> {
+        let mut rest = Some(clear);
+        while let Some(clear) = rest {
+            rest = self.clear_slice(&clear, sending)?;
+        }
+        Ok(())
+    }
+}
+
+impl DBDrv for Sqlite {
+    fn create(&self, item: &Item) -> Result<(), DbError> {
+        self.transact(|writer| writes::create(writer, item))
+    }
+
+    fn resend(&self, id: &str, max_tries: u32, now: Timestamp) -> Result<(), DbError> {
+        self.transact(|writer| writes::resend(writer, id, max_tries, now)).map(drop)
+    }
+
+    fn update(
+        &self,
+        id: &str,
+        tried: u32,
+        next_at: Timestamp,
+        state: State,
+        response: &[u8],
+    ) -> Result<(), DbError> {
+        self.transact(|writer| writes::update(writer, id, tried, next_at, state, response).map_err(failed))
+    }
+
+    fn result(&self, id: &str) -> Result<Option<Vec<u8>>, DbError> {
+        self.read(|reader| reads::result(reader, id))?.ok_or(DbError::NotFound)
+    }
+
+    fn status(&self, id: &str) -> Result<Status, DbError> {
+        self.read(|reader| reads::status(reader, id))?.ok_or(DbError::NotFound)
+    }
+
+    fn detail(&self, id: &str) -> Result<Detail, DbError> {
+        self.read(|reader| reads::detail(reader, id))?.ok_or(DbError::NotFound)
+    }
+
+    fn pending(
+        &self,
+        now: Timestamp,
+        max_tries: u32,
+        drivers: &[&str],
+        sending: &Sending,
+    ) -> Result<Option<Item>, DbError> {
+        self.read(|reader| reads::pending(reader, now, max_tries, drivers, sending))
+    }
+
+    fn delete(&self, id: &str, sending: &Sending) -> Result<(), DbError> {
+        self.transact(|writer| writes::delete(writer, id, sending))
+    }
+
+    fn clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
+        self.clear_all(Clear::new(before, true), sending)
+    }
+
+    fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
+        self.clear_all(Clear::new(before, false), sending)
+    }
+
+    fn has_lanes(&self) -> bool {
+        true
+    }
+
+    fn newest(&self) -> Result<Option<Timestamp>, DbError> {
+        self.read(reads::newest)
+    }
+
+    fn heads(&self) -> Result<Vec<(Lane, Timestamp)>, DbError> {
+        self.read(reads::heads)
+    }
+
+    fn claim(&self, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
+        self.read(|reader| reads::claim(reader, wanted))
+    }
+
+    fn unassigned(&self, limit: usize) -> Result<Vec<Unassigned>, DbError> {
+        loop {
+            let (found, lost) = self.read(|reader| reads::unassigned(reader, limit))?;
+            if lost.is_empty() {
+                return Ok(found);
+            }
+            // They would stand at the head of the line for ever.
+            self.transact(|writer| writes::give_up(writer, &lost).map_err(failed))?;
+        }
+    }
+
+    fn write(&self, batch: &[Write], sending: &Sending) -> Result<Vec<Result<Written, DbError>>, DbError> {
+        self.transact(|writer| {
+            let mut answers = Vec::with_capacity(batch.len());
+            for write in batch {
+                match writes::write(writer, write, sending) {
+                    Err(DbError::Unavailable(reason)) => return Err(DbError::Unavailable(reason)),
+                    // A refusal that took the earlier ones with it.
+                    _ if writer.is_autocommit() => {
+                        return Err(DbError::unavailable("the transaction was rolled back"));
+                    }
+                    answer => answers.push(answer),
+                }
+            }
+            Ok(answers)
+        })
+    }
+
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+        self.transact(|writer| clear::slice(writer, clear, sending).map_err(failed))
+    }
+
+    fn ping(&self) -> Result<(), DbError> {
+        self.read(reads::ping)
+    }
+
+    fn close(&self) {
+        // What fails here is done at the next start.
+        let _ = self.writer().query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("file", &self.writer().path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,360 @@
+//! Which notifications are taken, and which one is attempted next.
+//!
+//! The table is the only queue. What stands here are claims on some of its rows:
+//! a claim *waits* next in line in its lane until a slot is free, then its attempt
+//! begins and the notification is *being sent*. Rows are read from the table and
+//! enter the set of claims in one critical section, and whoever deletes rows does
+//! so in the same one ([`Claims::exclusive`]); so nothing is sent after it was
+//! deleted, and nothing twice at a time.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::Clock,
+    db::{DBDrv, DbError, Sending},
+    driver::Drivers,
+    health::Health,
+    notification::{Id, Item, Lane, Timestamp},
+};
+
+mod filling;
+mod guards;
+mod holds;
+mod lanes;
+mod leases;
+mod owed;
+
+pub(crate) use guards::{Begun, Claim, Exclusive, Slot};
+use holds::Holds;
+pub(crate) use lanes::Answer;
+use lanes::Lanes;
+use leases::SCAN;
+pub(crate) use owed::{Due, Owed};
+
+/// So many attempts may have ended without their outcomes being stored yet,
+/// beside those that run: what a crash repeats is bounded by it.
+const MAX_UNRECORDED: usize = 64;
+
+/// How long claiming pauses after the database failed, at first and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The claims on a table's rows.
+pub(crate) struct Claims {
+    db: Arc<dyn DBDrv>,
+    drivers: Drivers,
+    clock: Arc<Clock>,
+    health: Arc<Health>,
+    max_tries: u32,
+    slots: usize,
+    state: Mutex<Inner>,
+    /// The earliest time at which something falls due has changed, or it's time to stop.
+    timer: Condvar,
+    /// The last running attempt has ended.
+    idle: Condvar,
+    /// Called when a slot is free and something is due.
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+struct Inner {
+    lanes: Lanes,
+    /// All that is claimed, waiting or being sent or being written back.
+    claimed: Sending,
+    /// What is being sent.
+    sending: Sending,
+    /// The lanes of those that wait.
+    waiting: HashMap<Id, Lane>,
+    waiting_bytes: usize,
+    /// Where other processes share the table: the leases of all that is claimed,
+    leases: HashMap<Id, u64>,
+    /// and those that can be given back, with the lanes to look at then.
+    returned: Vec<(Id, u64, Lane)>,
+    holds: Holds,
+    /// Outcomes can't be stored: no attempt may begin.
+    unrecordable: bool,
+    /// The table couldn't be read: no claiming before.
+    paused: Option<(Instant, Duration)>,
+    /// When the timer will go off.
+    armed: Option<Timestamp>,
+    stopping: bool,
+}
+
+/// What [`Claims::next`] found.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) begun: Option<Begun>,
+    /// Rows that can't be attempted now are to be written back.
+    pub(crate) owed: Vec<Owed>,
+}
+
+impl Claims {
+    pub(crate) fn new(
+        db: Arc<dyn DBDrv>,
+        drivers: Drivers,
+        clock: Arc<Clock>,
+        health: Arc<Health>,
+        max_tries: u32,
+        slots: usize,
+    ) -> Self {
+        let state = Inner {
+            lanes: Lanes::new(slots),
+            claimed: Sending::default(),
+            sending: Sending::default(),
+            waiting: HashMap::new(),
+            waiting_bytes: 0,
+            leases: HashMap::new(),
+            returned: Vec::new(),
+            holds: Holds::default(),
+            unrecordable: false,
+            paused: None,
+            armed: None,
+            stopping: false,
+        };
+        Self {
+            db,
+            drivers,
+            clock,
+            health,
+            max_tries,
+            slots,
+            state: Mutex::new(state),
+            timer: Condvar::new(),
+            idle: Condvar::new(),
+            wake: OnceLock::new(),
+        }
+    }
+
+    /// From now on, `wake` is called whenever there is something to attempt.
+    pub(crate) fn on_due(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.wake.set(Box::new(wake));
+    }
+
+    /// Rows fall due in these lanes then.
+    pub(crate) fn note(&self, due: impl IntoIterator<Item = (Lane, Timestamp)>) {
+        let mut state = self.lock();
+        for (lane, at) in due {
+            state.lanes.note(lane, at);
+        }
+        self.unlock(state);
+    }
+
+    /// Begins the next attempt, if there is one to begin now.
+    pub(crate) fn next(self: &Arc<Self>) -> Found {
+        let mut found = Found::default();
+        let now = self.clock.now();
+        let mut state = self.lock();
+        while let Some(lane) = self.pick(&mut state, now) {
+            let Some(item) = state.take_waiting(lane) else {
+                match self.fill(&mut state, lane, now, &mut found.owed) {
+                    Ok(()) => self.resume(&mut state),
+                    Err(error) => self.pause(&mut state, &error),
+                }
+                continue;
+            };
+            let Some(driver) = self.drivers.find(&item.r#type) else {
+                state.give_back(&item.id, lane);
+                continue;
+            };
+            if let Some(until) = self.held(&mut state, driver.as_ref(), &item, &mut found.owed, now) {
+                self.hold_back(&mut state, lane, vec![item.id], until, &mut found.owed);
+                continue;
+            }
+            state.sending.insert(item.id.clone());
+            state.lanes.begin(lane);
+            let claim = Claim { claims: self.clone(), id: Some(item.id.clone()), lane };
+            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered };
+            found.begun = Some(Begun { driver: driver.clone(), item, claim, slot });
+            break;
+        }
+        self.unlock(state);
+        found
+    }
+
+    /// Nothing for this destination is attempted before then.
+    pub(crate) fn hold(&self, destination: &str, until: Timestamp) {
+        self.lock().holds.add(destination, until, self.clock.now());
+    }
+
+    /// Whether outcomes can be stored; while they can't, no attempt begins.
+    pub(crate) fn set_recordable(&self, recordable: bool) {
+        let mut state = self.lock();
+        state.unrecordable = !recordable;
+        self.unlock(state);
+    }
+
+    /// Keeps claims and attempts from beginning as long as the guard lives.
+    pub(crate) fn exclusive(&self) -> Exclusive<'_> {
+        Exclusive { claims: self, state: Some(self.lock()) }
+    }
+
+    /// Sleeps until something falls due, calls `wake`, and so on; returns when stopped.
+    pub(crate) fn run_timer(&self) {
+        let shared = self.db.is_shared();
+        let (mut scanned, mut renewed) = (Instant::now(), Instant::now());
+        let mut state = self.lock();
+        while !state.stopping {
+            let scan_due = shared && scanned.elapsed() >= SCAN;
+            if scan_due || self.pick(&mut state, self.clock.now()).is_some() {
+                drop(state);
+                if scan_due {
+                    scanned = Instant::now();
+                    // A table that doesn't answer is seen at the next claim.
+                    let _ = self.look_around(&mut renewed);
+                } else {
+                    self.wake();
+                }
+                state = self.lock();
+                if state.stopping {
+                    break;
+                }
+            }
+            state.armed = state.lanes.next_timer();
+            let due = state.armed.map(|at| self.clock.until(at));
+            let resumed = state.paused.map(|(until, _)| until.saturating_duration_since(Instant::now()));
+            // While claiming is paused, whatever is due has to wait for that.
+            let wait = resumed.filter(|left| !left.is_zero()).or(due);
+            let scan = shared.then(|| SCAN.saturating_sub(scanned.elapsed()));
+            state = match wait.into_iter().chain(scan).min() {
+                // At least a moment, so that it ends after the time and not just before.
+                Some(wait) => {
+                    let wait = wait.max(Duration::from_millis(1));
+                    self.timer.wait_timeout(state, wait).expect(POISONED).0
+                }
+                None => self.timer.wait(state).expect(POISONED),
+            };
+        }
+    }
+
+    /// From now on no attempt begins.
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.timer.notify_all();
+    }
+
+    /// Waits until no attempt runs; false if that takes longer than `deadline`.
+    pub(crate) fn wait_idle(&self, deadline: Instant) -> bool {
+        let mut state = self.lock();
+        while state.lanes.running() > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.idle.wait_timeout(state, left).expect(POISONED).0;
+        }
+        true
+    }
+
+    /// How many attempts are running.
+    pub(crate) fn running(&self) -> usize {
+        self.lock().lanes.running()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.state.lock().expect(POISONED)
+    }
+
+    /// Ends a critical section that may have made something due.
+    fn unlock(&self, mut state: MutexGuard<'_, Inner>) {
+        let earliest = state.lanes.next_timer();
+        if earliest.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
+            state.armed = earliest;
+            self.timer.notify_one();
+        }
+        let due = self.pick(&mut state, self.clock.now()).is_some();
+        drop(state);
+        if due {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = self.wake.get() {
+            wake();
+        }
+    }
+
+    /// The lane that may begin an attempt now.
+    fn pick(&self, state: &mut Inner, now: Timestamp) -> Option<Lane> {
+        if state.stopping
+            || state.unrecordable
+            || state.sending.len() >= self.slots + MAX_UNRECORDED
+            || state.paused.is_some_and(|(until, _)| Instant::now() < until)
+        {
+            return None;
+        }
+        state.lanes.pick(now)
+    }
+
+    fn resume(&self, state: &mut Inner) {
+        if state.paused.take().is_some() {
+            self.health.works(Health::CLAIMING);
+        }
+    }
+
+    fn pause(&self, state: &mut Inner, error: &DbError) {
+        self.health.failed(Health::CLAIMING, error);
+        let wait = state.paused.map_or(PAUSE, |(_, wait)| LONGEST_PAUSE.min(wait * 2));
+        state.paused = Some((Instant::now() + wait, wait));
+        self.timer.notify_one();
+    }
+}
+
+impl Inner {
+    fn take_waiting(&mut self, lane: Lane) -> Option<Item> {
+        let item = self.lanes.take_waiting(lane)?;
+        self.waiting.remove(&item.id);
+        self.waiting_bytes -= item.content.len();
+        Some(item)
+    }
+
+    fn push_waiting(&mut self, item: Item) {
+        self.claimed.insert(item.id.clone());
+        self.waiting.insert(item.id.clone(), item.lane);
+        self.waiting_bytes += item.content.len();
+        self.lanes.push_waiting(item);
+    }
+
+    /// The row isn't claimed any more.
+    fn give_back(&mut self, id: &Id, lane: Lane) {
+        self.unlease(id.as_str(), lane);
+        self.forget(id);
+    }
+
+    /// The same for a row whose lease has ended.
+    fn forget(&mut self, id: &Id) {
+        self.leases.remove(id);
+        self.claimed.remove(id.as_str());
+        self.sending.remove(id.as_str());
+    }
+
+    /// If it is merely next in line, it isn't any more.
+    fn revoke(&mut self, id: &Id) {
+        if let Some(lane) = self.waiting.remove(id) {
+            self.waiting_bytes -= self.lanes.drop_waiting(lane, id.as_str());
+            self.give_back(id, lane);
+        }
+    }
+
+    /// Nothing is next in line any more.
+    fn revoke_all(&mut self) {
+        self.lanes.drop_all_waiting();
+        for (id, lane) in std::mem::take(&mut self.waiting) {
+            self.give_back(&id, lane);
+        }
+        self.waiting_bytes = 0;
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").field("slots", &self.slots).finish_non_exhaustive()
+    }
+}
+
+/// Drivers run outside of the lock, and a database that panics is beyond repair.
+const POISONED: &str = "no critical section panics";

@@ -1,0 +1,327 @@
+//! What the environment says: one table of variables feeds the parser and `-h`.
+
+use std::{ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+mod dsn;
+
+pub(crate) use dsn::Dsn;
+
+/// An environment variable.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    /// What an unset one stands for; empty if that is nothing.
+    pub(crate) default: &'static str,
+    pub(crate) meaning: &'static str,
+    pub(crate) secrecy: Secrecy,
+}
+
+/// Who may see a variable's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    Public,
+    /// Nobody.
+    Secret,
+    /// A URL or the like; the password in it is a secret.
+    HidesPassword,
+}
+
+impl Variable {
+    const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self { name, default, meaning, secrecy: Secrecy::Public }
+    }
+
+    const fn secret(name: &'static str, meaning: &'static str) -> Self {
+        Self { name, default: "", meaning, secrecy: Secrecy::Secret }
+    }
+}
+
+const DSN: Variable = Variable {
+    name: "NOTIFY_DSN",
+    default: "",
+    meaning: "database: a path or sqlite:PATH, mysql://…, postgres://… [default: notify.db in $STATE_DIRECTORY, else here]",
+    secrecy: Secrecy::HidesPassword,
+};
+const HTTP_BIND: Variable =
+    Variable::new("NOTIFY_HTTP_BIND", "127.0.0.1:8080", "address to listen on; :8080 is every interface");
+const TLS_CERT: Variable =
+    Variable::new("NOTIFY_TLS_CERT", "", "PEM file with the certificate chain: serve HTTPS");
+const TLS_KEY: Variable = Variable::new("NOTIFY_TLS_KEY", "", "PEM file with the certificate's private key");
+const TOKEN: Variable =
+    Variable::secret("NOTIFY_TOKEN", "what clients must show, as bearer token or basic password");
+const BODY_LIMIT: Variable = Variable::new("NOTIFY_BODY_LIMIT", "1048576", "largest request body, bytes");
+const STOP_TIMEOUT: Variable =
+    Variable::new("NOTIFY_STOP_TIMEOUT", "30", "seconds that running sends get at a stop");
+const LOG: Variable =
+    Variable::new("NOTIFY_LOG", "info", "error, warn, info, debug, or a filter like notify_api=debug,warn");
+const MAX_TRY: Variable = Variable::new("NOTIFY_MAX_TRY", "32", "attempts before a notification is FAILED");
+const THREADS: Variable = Variable::new("NOTIFY_THREADS", "10", "sends at once");
+const HTTP_TIMEOUT: Variable =
+    Variable::new("NOTIFY_HTTP_TIMEOUT", "10", "seconds that one delivery over HTTP may take in all");
+const HTTP_STRING: Variable = Variable::new(
+    "NOTIFY_HTTP_STRING",
+    "",
+    "HTTPGET and HTTPPOST succeed if the answer begins with this [default: if its status is 2xx]",
+);
+
+/// All there are, in the order of `-h`.
+pub(crate) const VARIABLES: &[&Variable] = &[
+    &DSN,
+    &HTTP_BIND,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TOKEN,
+    &BODY_LIMIT,
+    &STOP_TIMEOUT,
+    &LOG,
+    &MAX_TRY,
+    &THREADS,
+    &HTTP_TIMEOUT,
+    &HTTP_STRING,
+];
+
+/// A whole, valid configuration.
+pub(crate) struct Config {
+    pub(crate) dsn: Dsn,
+    pub(crate) bind: String,
+    /// Certificate chain and private key.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) token: Option<String>,
+    pub(crate) body_limit: usize,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) log: Targets,
+    pub(crate) max_tries: u32,
+    pub(crate) threads: usize,
+    pub(crate) http_timeout: Duration,
+    pub(crate) http_string: Option<String>,
+}
+
+/// A variable that doesn't hold what it takes.
+#[derive(Debug)]
+pub(crate) struct ConfigError {
+    name: &'static str,
+    /// `None` for a secret.
+    value: Option<String>,
+    takes: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value, takes } = self;
+        match value {
+            Some(value) => write!(f, "{name} is {value:?}: {takes}"),
+            None => write!(f, "{name}: {takes}"),
+        }
+    }
+}
+
+/// Where variables come from.
+pub(crate) struct Environment<'a>(pub(crate) &'a dyn Fn(&str) -> Option<OsString>);
+
+impl Environment<'_> {
+    /// The value of a variable; an empty one is an unset one.
+    fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
+        let value = (self.0)(variable.name).filter(|value| !value.is_empty());
+        let value = value.map(OsString::into_string).transpose().map_err(|_| ConfigError {
+            name: variable.name,
+            value: None,
+            takes: "it takes UTF-8 text".into(),
+        })?;
+        let default = Some(variable.default).filter(|default| !default.is_empty());
+        Ok(value.or_else(|| default.map(str::to_owned)))
+    }
+
+    fn number<T: FromStr + PartialOrd + fmt::Display>(
+        &self,
+        variable: &Variable,
+        range: RangeInclusive<T>,
+    ) -> Result<T, ConfigError> {
+        let text = self.text(variable)?.unwrap_or_default();
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let takes = format!("it takes a number from {} to {}", range.start(), range.end());
+            variable.wrong(&text, takes)
+        })
+    }
+
+    fn path(&self, variable: &Variable) -> Option<PathBuf> {
+        (self.0)(variable.name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+}
+
+impl Variable {
+    fn wrong(&self, value: &str, takes: impl Into<String>) -> ConfigError {
+        let value = (self.secrecy == Secrecy::Public).then(|| value.to_owned());
+        ConfigError { name: self.name, value, takes: takes.into() }
+    }
+}
+
+impl Config {
+    /// Reads and checks everything, touching nothing.
+    pub(crate) fn read(env: &Environment<'_>) -> Result<Self, ConfigError> {
+        let tls = match (env.path(&TLS_CERT), env.path(&TLS_KEY)) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(cert), None) => {
+                return Err(TLS_CERT.wrong(&cert.to_string_lossy(), "it takes NOTIFY_TLS_KEY beside it"));
+            }
+            (None, Some(key)) => {
+                return Err(TLS_KEY.wrong(&key.to_string_lossy(), "it takes NOTIFY_TLS_CERT beside it"));
+            }
+        };
+        Ok(Self {
+            dsn: dsn(env)?,
+            bind: env.text(&HTTP_BIND)?.unwrap_or_default(),
+            tls,
+            token: env.text(&TOKEN)?,
+            body_limit: env.number(&BODY_LIMIT, 1..=32 << 20)?,
+            stop_timeout: Duration::from_secs(env.number(&STOP_TIMEOUT, 0..=86_400)?),
+            log: log(env)?,
+            max_tries: env.number(&MAX_TRY, 1..=u32::MAX)?,
+            threads: env.number(&THREADS, 1..=65_535)?,
+            http_timeout: Duration::from_secs(env.number(&HTTP_TIMEOUT, 1..=86_400)?),
+            http_string: env.text(&HTTP_STRING)?,
+        })
+    }
+
+    /// Says that the address to listen on is wrong.
+    pub(crate) fn wrong_bind(&self, reason: impl fmt::Display) -> ConfigError {
+        HTTP_BIND.wrong(&self.bind, reason.to_string())
+    }
+
+    /// Says that the certificate or its key is wrong.
+    pub(crate) fn wrong_tls(&self, reason: impl fmt::Display) -> ConfigError {
+        ConfigError { name: "NOTIFY_TLS_CERT, NOTIFY_TLS_KEY", value: None, takes: reason.to_string() }
+    }
+
+    /// Says that the database can't be opened.
+    pub(crate) fn wrong_dsn(&self, reason: impl fmt::Display) -> ConfigError {
+        ConfigError { name: DSN.name, value: None, takes: reason.to_string() }
+    }
+}
+
+fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
+    let Some(text) = env.text(&DSN)? else {
+        let directories = (env.0)("STATE_DIRECTORY").unwrap_or_default();
+        // systemd gives a list if there are several; the first is ours.
+        let directory = std::env::split_paths(&directories).next().unwrap_or_default();
+        return Ok(Dsn::Sqlite(directory.join("notify.db")));
+    };
+    Dsn::parse(&text).map_err(|reason| DSN.wrong(&text, reason))
+}
+
+fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
+    let text = env.text(&LOG)?.unwrap_or_default();
+    let level = text.parse::<LevelFilter>();
+    match level {
+        Ok(level) => Ok(Targets::new().with_default(level)),
+        // A single word that is no level would be taken for a module's name, and silence all.
+        Err(_) if text.contains('=') => text.parse().map_err(|_| ()),
+        Err(_) => Err(()),
+    }
+    .map_err(|()| {
+        LOG.wrong(&text, "it takes error, warn, info, debug, or a filter like notify_api=debug,warn")
+    })
+}
+
+/// The text of `-h`: what each variable is now, means, and is by default.
+pub(crate) fn help(env: &Environment<'_>) -> String {
+    let mut help = String::from(
+        "notify-api stores notifications that are posted to it and delivers them until they arrive.\n\n\
+         Usage: notify-api [-h | --version]\n\n\
+         It is configured by environment variables:\n",
+    );
+    for variable in VARIABLES {
+        let set = (env.0)(variable.name).filter(|value| !value.is_empty());
+        let value = match (set, variable.secrecy) {
+            (None, _) => "unset".into(),
+            (Some(_), Secrecy::Secret) => "set".into(),
+            (Some(value), Secrecy::HidesPassword) => {
+                format!("= {}", Dsn::masked(&value.to_string_lossy()))
+            }
+            (Some(value), Secrecy::Public) => format!("= {}", value.to_string_lossy()),
+        };
+        let default = match variable.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        help += &format!("\n  {} ({value})\n      {}{default}\n", variable.name, variable.meaning);
+    }
+    help
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &'static [(&'static str, &'static str)]) -> Result<Config, String> {
+        let lookup = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        };
+        Config::read(&Environment(&lookup)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_environment_is_a_valid_configuration() {
+        let config = read(&[]).ok().unwrap();
+        assert_eq!(config.bind, "127.0.0.1:8080");
+        assert_eq!((config.max_tries, config.threads, config.body_limit), (32, 10, 1 << 20));
+        assert!(matches!(config.dsn, Dsn::Sqlite(path) if path.to_str() == Some("notify.db")));
+        assert!(config.token.is_none() && config.tls.is_none() && config.http_string.is_none());
+    }
+
+    #[test]
+    fn an_empty_variable_is_an_unset_one() {
+        let config = read(&[("NOTIFY_THREADS", ""), ("NOTIFY_TOKEN", ""), ("NOTIFY_LOG", "")]).ok().unwrap();
+        assert_eq!((config.threads, config.token), (10, None));
+    }
+
+    #[test]
+    fn the_state_directory_holds_the_default_database() {
+        let config = read(&[("STATE_DIRECTORY", "/var/lib/notify-api:/var/lib/other")]).ok().unwrap();
+        assert!(
+            matches!(config.dsn, Dsn::Sqlite(path) if path.to_str() == Some("/var/lib/notify-api/notify.db"))
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_what_it_holds_and_what_it_takes() {
+        for (name, value, takes) in [
+            ("NOTIFY_THREADS", "0", "1 to 65535"),
+            ("NOTIFY_THREADS", "65536", "1 to 65535"),
+            ("NOTIFY_MAX_TRY", "4294967296", "1 to 4294967295"),
+            ("NOTIFY_HTTP_TIMEOUT", "9s", "1 to 86400"),
+            ("NOTIFY_BODY_LIMIT", "-1", "1 to 33554432"),
+            ("NOTIFY_STOP_TIMEOUT", "x", "0 to 86400"),
+            ("NOTIFY_LOG", "loud", "debug"),
+            ("NOTIFY_LOG", "a=loud", "debug"),
+            ("NOTIFY_TLS_CERT", "/c.pem", "NOTIFY_TLS_KEY"),
+            ("NOTIFY_TLS_KEY", "/k.pem", "NOTIFY_TLS_CERT"),
+        ] {
+            let lookup = |asked: &str| (asked == name).then(|| OsString::from(value));
+            let error = Config::read(&Environment(&lookup)).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("{name} is {value:?}")) && error.contains(takes), "{error}");
+            assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_bad_dsn_is_not_shown() {
+        let lookup = |asked: &str| (asked == "NOTIFY_DSN").then(|| "redis://:hush@host/".into());
+        let error = Config::read(&Environment(&lookup)).err().unwrap().to_string();
+        assert!(error.contains("NOTIFY_DSN") && error.contains("sqlite:PATH") && !error.contains("hush"));
+    }
+
+    #[test]
+    fn help_shows_no_secret() {
+        let lookup = |name: &str| match name {
+            "NOTIFY_TOKEN" => Some("hush".into()),
+            "NOTIFY_DSN" => Some("postgres://me:hush@db/notify".into()),
+            _ => None,
+        };
+        let help = help(&Environment(&lookup));
+        assert!(!help.contains("hush"), "{help}");
+        assert!(VARIABLES.iter().all(|variable| help.contains(variable.name)));
+    }
+}

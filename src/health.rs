@@ -1,0 +1,50 @@
+//! Whether the service does its work: what `/health` tells, and a log line when
+//! that changes.
+
+use std::{fmt, sync::Mutex};
+
+/// The troubles there are, by the part of the service that has them.
+#[derive(Debug, Default)]
+pub(crate) struct Health(Mutex<Vec<(Part, String)>>);
+
+/// A part of the service that can be in trouble.
+pub(crate) type Part = &'static str;
+
+impl Health {
+    /// Reading from the table what is to be sent.
+    pub(crate) const CLAIMING: Part = "deliveries pause";
+    /// Writing to the table.
+    pub(crate) const RECORDING: Part = "nothing can be stored";
+    /// The sender's own threads.
+    pub(crate) const SENDER: Part = "the sender has stopped";
+
+    /// This part is in trouble; logged if it wasn't before.
+    pub(crate) fn failed(&self, part: Part, reason: &dyn fmt::Display) {
+        let mut troubles = self.0.lock().expect("keeping a list doesn't panic");
+        match troubles.iter_mut().find(|(name, _)| *name == part) {
+            Some((_, known)) => *known = reason.to_string(),
+            None => {
+                tracing::error!(%reason, "{part}");
+                troubles.push((part, reason.to_string()));
+            }
+        }
+    }
+
+    /// This part works; logged if it didn't before.
+    pub(crate) fn works(&self, part: Part) {
+        let mut troubles = self.0.lock().expect("keeping a list doesn't panic");
+        let before = troubles.len();
+        troubles.retain(|(name, _)| *name != part);
+        if troubles.len() < before {
+            tracing::info!("over: {part}");
+        }
+    }
+
+    /// One sentence for each trouble, `None` if all is well.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let troubles = self.0.lock().expect("keeping a list doesn't panic");
+        let sentences: Vec<String> =
+            troubles.iter().map(|(part, reason)| format!("{part}: {reason}")).collect();
+        (!sentences.is_empty()).then(|| sentences.join("; "))
+    }
+}

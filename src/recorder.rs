@@ -1,0 +1,369 @@
+//! Group commit: one thread owns all writes, and everything that waits is
+//! written in one transaction with one fsync.
+//!
+//! Clients' writes are answered only after the commit. What attempts led to is
+//! gathered for a moment, and rides along with the next client's write.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    claims::{Claims, Owed},
+    db::{Clear, DBDrv, DbError, Sending, Write, Written},
+    health::Health,
+    notification::{Lane, Timestamp},
+};
+
+/// How many writes go into one transaction.
+const BATCH: usize = 512;
+
+/// How many clients' writes may wait; the next one is refused.
+const MAX_WAITING: usize = 2 * BATCH;
+
+/// So many outcomes are stored at once,
+const GATHER: usize = 32;
+
+/// or all there are, so long after the first.
+const GATHER_FOR: Duration = Duration::from_millis(5);
+
+/// How long to wait after outcomes could not be stored, at first and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Takes writes, and has one thread that does them.
+pub(crate) struct Recorder {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something to write, or it's time to stop.
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    requests: VecDeque<Request>,
+    clears: VecDeque<Clearing>,
+    owed: Vec<Owed>,
+    owed_since: Option<Instant>,
+    closing: bool,
+}
+
+/// A client's write.
+struct Request {
+    write: Write,
+    client: Client,
+}
+
+/// Who waits for a write.
+struct Client {
+    reply: oneshot::Sender<Result<Written, DbError>>,
+    /// The payload's share of the memory budget, held until it is written.
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+struct Clearing {
+    clear: Clear,
+    reply: oneshot::Sender<Result<(), DbError>>,
+}
+
+/// Why a write is not even taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Too many are waiting.
+    Full,
+    /// The service is stopping.
+    Closing,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "too many writes are waiting for the database",
+            Self::Closing => "the server is shutting down",
+        })
+    }
+}
+
+impl Recorder {
+    /// Starts the writing thread; it drops `ended` when it ends.
+    pub(crate) fn start(
+        db: Arc<dyn DBDrv>,
+        claims: Arc<Claims>,
+        health: Arc<Health>,
+        ended: impl Send + 'static,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
+        let writer = Writer { shared: shared.clone(), db, claims, health, failing: None };
+        let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
+            let _ended = ended;
+            writer.run();
+        })?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has a client's write done; what became of it is told after the commit.
+    pub(crate) fn write(
+        &self,
+        write: Write,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<oneshot::Receiver<Result<Written, DbError>>, Refusal> {
+        let (reply, receiver) = oneshot::channel();
+        let client = Client { reply, _memory: memory };
+        self.push(|queue| queue.requests.push_back(Request { write, client }))?;
+        Ok(receiver)
+    }
+
+    /// Has rows deleted, a slice at a time between other writes.
+    pub(crate) fn clear(&self, clear: Clear) -> Result<oneshot::Receiver<Result<(), DbError>>, Refusal> {
+        let (reply, receiver) = oneshot::channel();
+        self.push(|queue| queue.clears.push_back(Clearing { clear, reply }))?;
+        Ok(receiver)
+    }
+
+    /// Takes what the sender has to store. Never refused: there is at most one for
+    /// each claim.
+    pub(crate) fn owe(&self, owed: impl IntoIterator<Item = Owed>) {
+        let mut queue = self.shared.lock();
+        let before = queue.owed.len();
+        queue.owe(owed);
+        let after = queue.owed.len();
+        // The first one starts the clock, the last one stops it.
+        if after > before && (before == 0 || (before < GATHER && after >= GATHER)) {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Writes what is there and ends the thread. Whatever comes later is refused.
+    pub(crate) fn close(&self) {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().expect(POISONED).take();
+        if let Some(Err(_)) = thread.map(JoinHandle::join) {
+            tracing::error!("the recorder has panicked");
+        }
+    }
+
+    fn push(&self, push: impl FnOnce(&mut Queue)) -> Result<(), Refusal> {
+        let mut queue = self.shared.lock();
+        if queue.closing {
+            return Err(Refusal::Closing);
+        }
+        if queue.requests.len() + queue.clears.len() >= MAX_WAITING {
+            return Err(Refusal::Full);
+        }
+        push(&mut queue);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl Queue {
+    fn owe(&mut self, owed: impl IntoIterator<Item = Owed>) {
+        self.owed.extend(owed);
+        if !self.owed.is_empty() {
+            self.owed_since.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect(POISONED)
+    }
+}
+
+/// What to write next.
+#[derive(Default)]
+struct Batch {
+    requests: Vec<Request>,
+    owed: Vec<Owed>,
+    clearing: Option<Clearing>,
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    db: Arc<dyn DBDrv>,
+    claims: Arc<Claims>,
+    health: Arc<Health>,
+    /// Outcomes couldn't be stored: when to try again, after which pause.
+    failing: Option<(Instant, Duration)>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(Batch { requests, owed, clearing }) = self.collect() {
+            // Together, for one fsync; but what is owed must not fail for the sake
+            // of a client's write that doesn't fit any more.
+            if self.failing.is_some() {
+                self.commit(Vec::new(), owed);
+                self.commit(requests, Vec::new());
+            } else {
+                self.commit(requests, owed);
+            }
+            if let Some(clearing) = clearing {
+                self.clear_slice(clearing);
+            }
+        }
+    }
+
+    /// Waits for something to write; `None` when closing and all is written.
+    fn collect(&self) -> Option<Batch> {
+        let mut queue = self.shared.lock();
+        loop {
+            if queue.closing {
+                // A long clearing doesn't hold up the stop; its client is told.
+                queue.clears.clear();
+            }
+            let now = Instant::now();
+            let paused = self.failing.map(|(until, _)| until).filter(|until| *until > now);
+            let gathered = queue.owed_since.map(|since| since + GATHER_FOR);
+            let owed_ready =
+                queue.closing || queue.owed.len() >= GATHER || gathered.is_some_and(|at| at <= now);
+            let owed_ready = owed_ready && !queue.owed.is_empty() && paused.is_none();
+            if owed_ready || !queue.requests.is_empty() || !queue.clears.is_empty() {
+                let requests = queue.requests.len().min(BATCH);
+                let owed = if paused.is_none() { std::mem::take(&mut queue.owed) } else { Vec::new() };
+                if paused.is_none() {
+                    queue.owed_since = None;
+                }
+                return Some(Batch {
+                    requests: queue.requests.drain(..requests).collect(),
+                    owed,
+                    clearing: queue.clears.pop_front(),
+                });
+            }
+            if queue.closing {
+                return None;
+            }
+            let until = if queue.owed.is_empty() { None } else { paused.or(gathered) };
+            queue = match until {
+                Some(until) => self.shared.wake.wait_timeout(queue, until - now).expect(POISONED).0,
+                None => self.shared.wake.wait(queue).expect(POISONED),
+            };
+        }
+    }
+
+    /// Writes all this in one transaction, then tells everybody.
+    fn commit(&mut self, requests: Vec<Request>, owed: Vec<Owed>) {
+        if requests.is_empty() && owed.is_empty() {
+            return;
+        }
+        let mut batch = Vec::with_capacity(requests.len() + owed.len());
+        let (mut clients, mut dues) = (Vec::with_capacity(requests.len()), Vec::with_capacity(owed.len()));
+        for Request { write, client } in requests {
+            batch.push(write);
+            clients.push(client);
+        }
+        for Owed { write, due } in owed {
+            batch.push(write);
+            dues.push(due);
+        }
+        let written = self.write(&batch);
+        let owed_writes = batch.split_off(clients.len());
+        let owed = owed_writes.into_iter().zip(dues).map(|(write, due)| Owed { write, due });
+        match written {
+            Ok(mut results) => {
+                self.health.works(Health::RECORDING);
+                let owed_results = results.split_off(clients.len());
+                self.note(&batch, &results);
+                for (client, result) in clients.into_iter().zip(results) {
+                    // Whoever asked may have gone; the write is done all the same.
+                    let _ = client.reply.send(result);
+                }
+                self.settle(owed.zip(owed_results));
+            }
+            Err(error) => {
+                self.health.failed(Health::RECORDING, &error);
+                let reason = error.to_string();
+                for client in clients {
+                    let _ = client.reply.send(Err(DbError::unavailable(reason.clone())));
+                }
+                self.keep(owed);
+            }
+        }
+    }
+
+    /// Deletes and resends must not meet an attempt that is about to begin.
+    fn write(&self, batch: &[Write]) -> Result<Vec<Result<Written, DbError>>, DbError> {
+        let touched = batch.iter().filter_map(|write| match write {
+            Write::Delete { id } | Write::Resend { id, .. } => Some(id),
+            _ => None,
+        });
+        let mut touched = touched.peekable();
+        if touched.peek().is_none() {
+            return self.db.write(batch, &Sending::default());
+        }
+        let mut claims = self.claims.exclusive();
+        claims.revoke(touched)?;
+        self.db.write(batch, claims.sending())
+    }
+
+    /// Tells the sender what has fallen due.
+    fn note(&self, batch: &[Write], results: &[Result<Written, DbError>]) {
+        let due = batch.iter().zip(results).filter_map(|(write, result)| match (write, result) {
+            (Write::Create(item), Ok(Written::Done)) => Some((item.lane, item.next_at)),
+            (Write::Resend { now, .. }, Ok(Written::Resent(lane))) => Some((*lane, *now)),
+            _ => None,
+        });
+        let due: Vec<(Lane, Timestamp)> = due.collect();
+        if !due.is_empty() {
+            self.claims.note(due);
+        }
+    }
+
+    fn settle(&mut self, done: impl ExactSizeIterator<Item = (Owed, Result<Written, DbError>)>) {
+        if done.len() == 0 {
+            return;
+        }
+        let again = self.claims.settle(done);
+        if self.failing.take().is_some() {
+            self.claims.set_recordable(true);
+        }
+        let mut queue = self.shared.lock();
+        queue.owe(again);
+    }
+
+    /// What couldn't be stored is tried again later; until then no attempt begins.
+    fn keep(&mut self, owed: impl ExactSizeIterator<Item = Owed>) {
+        if owed.len() == 0 {
+            return;
+        }
+        let wait = self.failing.map_or(PAUSE, |(_, wait)| LONGEST_PAUSE.min(wait * 2));
+        self.failing = Some((Instant::now() + wait, wait));
+        self.claims.set_recordable(false);
+        let mut queue = self.shared.lock();
+        let newer = std::mem::take(&mut queue.owed);
+        queue.owe(owed.chain(newer).collect::<Vec<_>>());
+    }
+
+    fn clear_slice(&mut self, clearing: Clearing) {
+        let slice = || {
+            let mut claims = self.claims.exclusive();
+            if !clearing.clear.finished_only {
+                claims.revoke_all()?;
+            }
+            self.db.clear_slice(&clearing.clear, claims.sending())
+        };
+        match slice() {
+            Ok(None) => {
+                let _ = clearing.reply.send(Ok(()));
+            }
+            Ok(Some(clear)) => self.shared.lock().clears.push_back(Clearing { clear, ..clearing }),
+            Err(error) => {
+                let _ = clearing.reply.send(Err(error));
+            }
+        }
+    }
+}
+
+const POISONED: &str = "no critical section panics";

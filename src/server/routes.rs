@@ -1,0 +1,314 @@
+//! The endpoints: what each takes, does and answers.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, Stream};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use uuid::{ContextV7, Uuid};
+use warp::{
+    Buf, Filter,
+    filters::{BoxedFilter, path::FullPath},
+    http::{HeaderMap, HeaderValue, Method},
+    reply::Response,
+};
+
+use super::{
+    MEMORY_BYTES,
+    access::Token,
+    body::{self, Body, BodyError},
+    reply::{self, Failure},
+};
+use crate::{
+    db::{Clear, DBDrv, DbError, Write, Written},
+    json,
+    notification::{Id, Item, Params, Timestamp},
+    recorder::Refusal,
+    sender::Sender,
+};
+
+/// Every call is answered within ten seconds of its body's end.
+const ANSWER_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// So long after it was created, the same notification again is a repeat.
+const REPEATABLE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Carries the notification's id in the answer of `/send` and `/sendOnce`.
+const ID_HEADER: &str = "notification-id";
+
+/// What all requests share.
+pub(super) struct Api {
+    pub(super) sender: Sender,
+    token: Option<Token>,
+    body_limit: usize,
+    memory: Arc<Semaphore>,
+    ids: Mutex<ContextV7>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Send,
+    SendOnce,
+    Resend,
+    Result,
+    Status,
+    Detail,
+    Delete,
+    Clear,
+    ForceClear,
+    Health,
+}
+
+impl Endpoint {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/send" => Self::Send,
+            "/sendOnce" => Self::SendOnce,
+            "/resend" => Self::Resend,
+            "/result" => Self::Result,
+            "/status" => Self::Status,
+            "/detail" => Self::Detail,
+            "/delete" => Self::Delete,
+            "/clear" => Self::Clear,
+            "/forceClear" => Self::ForceClear,
+            "/health" => Self::Health,
+            _ => return None,
+        })
+    }
+
+    fn check_method(self, method: &Method) -> Result<(), Failure> {
+        match self {
+            Self::Health if method == Method::GET || method == Method::HEAD => Ok(()),
+            Self::Health => Err(Failure::MethodNotAllowed("GET, HEAD")),
+            _ if method == Method::POST => Ok(()),
+            _ => Err(Failure::MethodNotAllowed("POST")),
+        }
+    }
+}
+
+/// The whole API; other paths are rejected as not found.
+pub(super) fn filter(api: Arc<Api>) -> BoxedFilter<(Response,)> {
+    warp::path::full()
+        .and_then(
+            |path: FullPath| async move { Endpoint::at(path.as_str()).ok_or_else(warp::reject::not_found) },
+        )
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and_then(move |endpoint, method: Method, headers, body| {
+            let api = api.clone();
+            async move {
+                // Drivers check what clients send, and may have bugs.
+                let answer = AssertUnwindSafe(api.answer(endpoint, &method, &headers, body));
+                let answer = answer.catch_unwind().await.unwrap_or(Err(Failure::Bug));
+                Ok::<_, Infallible>(answer.unwrap_or_else(Response::from))
+            }
+        })
+        .boxed()
+}
+
+impl Api {
+    pub(super) fn new(sender: Sender, token: Option<Token>, body_limit: usize) -> Self {
+        let memory = Arc::new(Semaphore::new(MEMORY_BYTES));
+        Self { sender, token, body_limit, memory, ids: Mutex::new(ContextV7::new()) }
+    }
+
+    /// The order of these checks is a promise.
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        method: &Method,
+        headers: &HeaderMap,
+        stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    ) -> Result<Response, Failure> {
+        endpoint.check_method(method)?;
+        if endpoint == Endpoint::Health {
+            return Ok(self.health().await);
+        }
+        if self.token.as_ref().is_some_and(|token| !token.is_shown(headers)) {
+            return Err(Failure::Unauthorized);
+        }
+        let body = body::read(headers, stream, self.body_limit, &self.memory).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLarge => Failure::TooLarge { limit: self.body_limit },
+            BodyError::NoMemory => Failure::no_memory(),
+            BodyError::Incomplete => Failure::Invalid("the body didn't arrive as a whole".into()),
+        })?;
+        self.call(endpoint, body).await
+    }
+
+    async fn call(&self, endpoint: Endpoint, Body { bytes, memory }: Body) -> Result<Response, Failure> {
+        match endpoint {
+            Endpoint::Send => self.send(Params::parse(&bytes)?, false, memory).await,
+            Endpoint::SendOnce => self.send(Params::parse(&bytes)?, true, memory).await,
+            Endpoint::Resend => {
+                let (max_tries, now) = (self.sender.max_tries, self.sender.clock.now());
+                self.write(Write::Resend { id: id(&bytes)?, max_tries, now }, memory).await?;
+                Ok(reply::done())
+            }
+            Endpoint::Delete => {
+                self.write(Write::Delete { id: id(&bytes)? }, memory).await?;
+                Ok(reply::done())
+            }
+            Endpoint::Clear => self.clear(before(&bytes)?, true).await,
+            Endpoint::ForceClear => self.clear(before(&bytes)?, false).await,
+            Endpoint::Result => {
+                let id = id(&bytes)?;
+                let response = self.read(move |db| db.result(id.as_str())).await?;
+                reply::bytes_within(&self.memory, response.unwrap_or_default())
+            }
+            Endpoint::Status => {
+                let id = id(&bytes)?;
+                Ok(reply::json(&self.read(move |db| db.status(id.as_str())).await?))
+            }
+            Endpoint::Detail => {
+                let id = id(&bytes)?;
+                reply::json_within(&self.memory, &self.read(move |db| db.detail(id.as_str())).await?)
+            }
+            Endpoint::Health => Ok(self.health().await),
+        }
+    }
+
+    async fn send(
+        &self,
+        params: Params,
+        once: bool,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<Response, Failure> {
+        let Params { id, r#type, endpoint, payload } = params;
+        let drivers = &self.sender.drivers;
+        let driver = drivers.find(&r#type).ok_or_else(|| {
+            let known: Vec<&str> = drivers.types().collect();
+            Failure::Invalid(format!("no driver of type {:?} is on, only: {}", r#type, known.join(", ")))
+        })?;
+        driver.verify(payload.get().as_bytes()).map_err(|reason| Failure::Invalid(reason.to_string()))?;
+        driver.check_endpoint(&endpoint).map_err(|reason| Failure::Invalid(reason.to_string()))?;
+        let id = id.unwrap_or_else(|| self.new_id());
+        let now = self.sender.clock.now();
+        let item = Item {
+            id: id.clone(),
+            lane: self.sender.lane(&r#type, &endpoint),
+            r#type,
+            endpoint,
+            content: Box::<str>::from(payload).into_string().into_bytes(),
+            create_at: now,
+            next_at: now,
+            tried: if once { self.sender.max_tries - 1 } else { 0 },
+            once,
+            epoch: 0,
+            lease: 0,
+        };
+        match self.write(Write::Create(item), memory).await? {
+            Written::Exists { create_at, same } if !same || now.since(create_at) >= REPEATABLE_FOR => {
+                Err(Failure::id_taken(&id, create_at, same))
+            }
+            _ => {
+                let mut response = reply::done();
+                let id = HeaderValue::try_from(id.to_header()).map_err(|_| Failure::Bug)?;
+                response.headers_mut().insert(ID_HEADER, id);
+                Ok(response)
+            }
+        }
+    }
+
+    /// An id that sorts after all that this server has made before.
+    fn new_id(&self) -> Id {
+        let now = self.sender.clock.since_epoch();
+        let ids = self.ids.lock().expect("making an id doesn't panic");
+        let time = uuid::Timestamp::from_unix(&*ids, now.as_secs(), now.subsec_nanos());
+        Id::from_store(Uuid::new_v7(time).to_string())
+    }
+
+    async fn write(&self, write: Write, memory: Option<OwnedSemaphorePermit>) -> Result<Written, Failure> {
+        let receiver = self.sender.recorder.write(write, memory)?;
+        answered(receiver).await
+    }
+
+    async fn clear(&self, before: Timestamp, finished_only: bool) -> Result<Response, Failure> {
+        let receiver = self.sender.recorder.clear(Clear::new(before, finished_only))?;
+        answered(receiver).await?;
+        Ok(reply::done())
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let db = self.sender.db.clone();
+        let reading = tokio::task::spawn_blocking(move || read(db.as_ref()));
+        within_time(reading).await?.map_err(|_| Failure::Bug)?.map_err(Failure::from)
+    }
+
+    async fn health(&self) -> Response {
+        #[derive(Serialize)]
+        struct Health {
+            status: &'static str,
+            sending: usize,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error: Option<String>,
+        }
+        let answers = self.read(|db| db.ping()).await;
+        let trouble = match answers {
+            Ok(()) => self.sender.trouble(),
+            Err(failure) => Some(failure.into_sentence()),
+        };
+        let sending = self.sender.running();
+        match trouble {
+            None => reply::json(&Health { status: "ok", sending, error: None }),
+            error => {
+                let mut response = Response::from(Failure::Unavailable(String::new()));
+                let body = reply::json(&Health { status: "failing", sending, error });
+                *response.body_mut() = body.into_body();
+                response
+            }
+        }
+    }
+}
+
+/// The answer of the recorder, in time.
+async fn answered<T>(receiver: oneshot::Receiver<Result<T, DbError>>) -> Result<T, Failure> {
+    // The recorder drops what it can't do any more when it ends.
+    within_time(receiver).await?.map_err(|_| Failure::from(Refusal::Closing))?.map_err(Failure::from)
+}
+
+async fn within_time<T>(answer: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout(ANSWER_WITHIN, answer)
+        .await
+        .map_err(|_| Failure::Unavailable("the database takes too long; a write may still happen".into()))
+}
+
+/// The body of the calls that name one notification.
+fn id(body: &[u8]) -> Result<Id, Failure> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(default)]
+        id: Option<String>,
+    }
+    let Named { id } = json::object(body).map_err(|error| Failure::Invalid(error.to_string()))?;
+    Ok(Id::new(id.unwrap_or_default())?)
+}
+
+/// The body of the clearing calls. Only an integer literal will do: `1.0` or
+/// `"1"` is more likely a mistake than a time.
+fn before(body: &[u8]) -> Result<Timestamp, Failure> {
+    #[derive(Deserialize)]
+    struct Before<'a> {
+        #[serde(borrow, default)]
+        before: Option<&'a RawValue>,
+    }
+    let Before { before } = json::object(body).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let before =
+        before.ok_or_else(|| Failure::Invalid("\"before\" is missing: a Unix time in seconds".into()))?;
+    before
+        .get()
+        .parse()
+        .map(Timestamp::from_secs)
+        .map_err(|_| Failure::Invalid("\"before\" must be a JSON integer: a Unix time in seconds".into()))
+}
