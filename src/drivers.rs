@@ -6,6 +6,7 @@
 //! | `TGMarkdown`, `TGHTML`, `TGPlain` | [`telegram`] |
 //! | `SENDGRID` | [`sendgrid`] |
 //! | `SMSAV8D` | [`every8d`] |
+//! | `SMTP`, `SMTPHTML` | [`smtp`] |
 //! | any, for tests | [`stub`] |
 //!
 //! What speaks HTTP shares one [`web::WebClient`]; whom to trust over TLS is
@@ -15,6 +16,7 @@ pub mod every8d;
 pub mod http;
 pub mod mask;
 pub mod sendgrid;
+pub mod smtp;
 pub mod stub;
 pub mod telegram;
 pub mod tls;
