@@ -85,6 +85,32 @@ pub trait Driver: Send + Sync + 'static {
     }
 }
 
+impl<D: Driver + ?Sized> Driver for Box<D> {
+    fn r#type(&self) -> &str {
+        (**self).r#type()
+    }
+
+    fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
+        (**self).send(delivery)
+    }
+
+    fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
+        (**self).verify(content)
+    }
+
+    fn check_endpoint(&self, endpoint: &str) -> Result<(), Rejected> {
+        (**self).check_endpoint(endpoint)
+    }
+
+    fn lane(&self, endpoint: &str) -> String {
+        (**self).lane(endpoint)
+    }
+
+    fn destination(&self, endpoint: &str) -> String {
+        (**self).destination(endpoint)
+    }
+}
+
 /// What a driver is to deliver.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {

@@ -20,6 +20,7 @@ mod scripted;
 #[path = "drivers_smtp/settings.rs"]
 mod settings;
 
+use notify_api::drivers::mask::Masked;
 use notify_api::{
     Delivery, Driver, SendError,
     drivers::smtp::{Account, Smtp, SmtpConfig},
@@ -27,11 +28,11 @@ use notify_api::{
 use serde_json::{Value, json};
 
 /// A driver for the server on that port of this machine.
-fn driver(port: u16) -> Smtp {
+fn driver(port: u16) -> Masked<Smtp> {
     driver_with(port, |_| {})
 }
 
-fn driver_with(port: u16, adjust: impl FnOnce(&mut SmtpConfig)) -> Smtp {
+fn driver_with(port: u16, adjust: impl FnOnce(&mut SmtpConfig)) -> Masked<Smtp> {
     Smtp::text(account(port, adjust))
 }
 
@@ -47,11 +48,11 @@ fn minimal() -> Value {
     json!({"To": {"Address": "ada@example.org"}, "Subject": "Done", "Content": "All is well."})
 }
 
-fn send(driver: &Smtp, payload: &Value) -> Result<String, SendError> {
+fn send(driver: &Masked<Smtp>, payload: &Value) -> Result<String, SendError> {
     send_as(driver, "an-id", payload)
 }
 
-fn send_as(driver: &Smtp, id: &str, payload: &Value) -> Result<String, SendError> {
+fn send_as(driver: &Masked<Smtp>, id: &str, payload: &Value) -> Result<String, SendError> {
     let content = payload.to_string();
     driver.verify(content.as_bytes()).expect("it is accepted");
     driver

@@ -40,20 +40,21 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use rustls::ClientConfig;
-
 pub use self::{
     config::{Auth, Credentials, InvalidSetting, Mechanism, Server, SmtpConfig, Tls},
     mailbox::Mailbox,
 };
 use self::{
     connection::{Connection, Envelope},
-    failure::{Failure, Secrets},
+    failure::Failure,
     lookup::Lookup,
     payload::Payload,
     pool::Pool,
 };
-use crate::driver::{Delivery, Driver, Rejected, SendError};
+use crate::{
+    driver::{Delivery, Driver, Rejected, SendError},
+    drivers::mask::{Mask, Masked},
+};
 
 /// What the content of a mail is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +71,18 @@ pub struct Smtp {
 
 impl Smtp {
     /// The driver `SMTP`: the content is plain text.
-    pub fn text(account: Arc<Account>) -> Self {
-        Self { account, format: Format::Text }
+    pub fn text(account: Arc<Account>) -> Masked<Self> {
+        Self::masked(account, Format::Text)
     }
 
     /// The driver `SMTPHTML`: the content is HTML.
-    pub fn html(account: Arc<Account>) -> Self {
-        Self { account, format: Format::Html }
+    pub fn html(account: Arc<Account>) -> Masked<Self> {
+        Self::masked(account, Format::Html)
+    }
+
+    fn masked(account: Arc<Account>, format: Format) -> Masked<Self> {
+        let mask = Mask::new(account.config.auth.credentials().map(|credentials| &credentials.password));
+        Masked::new(Self { account, format }, mask)
     }
 }
 
@@ -115,27 +121,14 @@ impl Driver for Smtp {
 /// A mail server and how we are known there: both drivers share it, and its connections.
 pub struct Account {
     config: SmtpConfig,
-    tls: Arc<ClientConfig>,
-    secrets: Secrets,
     lookup: Lookup,
     pool: Pool,
 }
 
 impl Account {
     /// Takes the settings; nothing is connected yet.
-    ///
-    /// # Panics
-    /// Never: the cryptography that is built in fits the versions of TLS that are.
     pub fn new(config: SmtpConfig) -> Arc<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has ciphers for every version")
-            .with_root_certificates(Arc::clone(&config.roots))
-            .with_no_client_auth();
         Arc::new(Self {
-            tls: Arc::new(tls),
-            secrets: Secrets::of(config.auth.credentials()),
             lookup: Lookup::new(config.server.clone()),
             pool: Pool::new(config.max_connections, config.idle),
             config,
@@ -143,9 +136,7 @@ impl Account {
     }
 
     fn send(&self, envelope: &Envelope<'_>, deadline: Instant) -> Result<Vec<u8>, SendError> {
-        let reply =
-            self.deliver(envelope, deadline).map_err(|failure| failure.into_send_error(&self.secrets))?;
-        Ok(self.secrets.hide(reply).into_bytes())
+        Ok(self.deliver(envelope, deadline)?.into_bytes())
     }
 
     fn deliver(&self, envelope: &Envelope<'_>, deadline: Instant) -> Result<String, Failure> {
@@ -155,7 +146,7 @@ impl Account {
                 Some(connection) => connection,
                 None => {
                     let addresses = self.lookup.addresses(deadline)?;
-                    let mut connection = Connection::open(&self.config, &self.tls, &addresses, deadline)?;
+                    let mut connection = Connection::open(&self.config, &addresses, deadline)?;
                     match connection.begin(envelope, deadline) {
                         Ok(()) => connection,
                         Err(failure) => return Err(part(connection, failure)),

@@ -1,6 +1,7 @@
 //! Servers that refuse, hang up, fall silent or talk without end: which kind of
 //! failure it is, what is stored of it, and that it ends in time.
 
+use notify_api::drivers::mask::Masked;
 use std::{
     net::TcpListener,
     thread,
@@ -24,12 +25,12 @@ const GRACE: Duration = Duration::from_secs(5);
 const STAGES: [&str; 7] = ["connect", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "mail"];
 
 /// Logs in, so that it gets to every stage; has all the time in the world.
-fn patient(port: u16) -> Smtp {
+fn patient(port: u16) -> Masked<Smtp> {
     driver_with(port, log_in)
 }
 
 /// Gives up soon.
-fn hasty(port: u16) -> Smtp {
+fn hasty(port: u16) -> Masked<Smtp> {
     driver_with(port, |config| {
         log_in(config);
         config.deadline = DEADLINE;
@@ -41,7 +42,7 @@ fn log_in(config: &mut SmtpConfig) {
 }
 
 /// The failure of a send, which must end in time.
-fn failure(driver: &Smtp) -> SendError {
+fn failure(driver: &Masked<Smtp>) -> SendError {
     let begun = Instant::now();
     let error = send(driver, &minimal()).unwrap_err();
     assert!(begun.elapsed() < DEADLINE + GRACE, "it took {:?}", begun.elapsed());

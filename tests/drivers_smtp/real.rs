@@ -13,8 +13,9 @@ use std::{
     time::Duration,
 };
 
+use notify_api::drivers::tls::Trust;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{RootCertStore, pki_types::CertificateDer};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 /// The version that the tests were written against.
@@ -134,10 +135,8 @@ impl Identity {
         identity
     }
 
-    pub(crate) fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.clone()).unwrap();
-        roots
+    pub(crate) fn trust(&self) -> Trust {
+        Trust::only([self.authority.clone()])
     }
 
     pub(crate) fn settings(&self, tls: &str, auth: Value) -> Value {

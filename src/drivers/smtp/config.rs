@@ -1,11 +1,11 @@
 //! How to reach the mail server, and how these settings are written.
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
-use rustls::RootCertStore;
 use url::Host;
 
 use super::Mailbox;
+use crate::drivers::tls::Trust;
 
 /// How long one attempt may take in all, so that with a little for winding up
 /// it ends within a minute.
@@ -18,7 +18,6 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// What an [`Account`](super::Account) is made of.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct SmtpConfig {
     /// The server that takes the mails.
     pub server: Server,
@@ -28,8 +27,8 @@ pub struct SmtpConfig {
     pub auth: Auth,
     /// How the connection is encrypted.
     pub tls: Tls,
-    /// Whom to trust when it is.
-    pub roots: Arc<RootCertStore>,
+    /// Who may certify the server when it is.
+    pub trust: Trust,
     /// Connections there are at most, those that wait for the next mail
     /// included: as many as sends at once.
     pub max_connections: usize,
@@ -40,7 +39,7 @@ pub struct SmtpConfig {
 }
 
 impl SmtpConfig {
-    /// No login, no encryption, no trust, ten connections, 55 s per attempt;
+    /// No login, no encryption, the system's trust, ten connections, 55 s per attempt;
     /// a connection is kept for 30 s.
     pub fn new(server: Server, from: Mailbox) -> Self {
         Self {
@@ -48,7 +47,7 @@ impl SmtpConfig {
             from,
             auth: Auth::None,
             tls: Tls::None,
-            roots: Arc::new(RootCertStore::empty()),
+            trust: Trust::system(),
             max_connections: 10,
             deadline: DEADLINE,
             idle: IDLE,

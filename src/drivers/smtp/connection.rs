@@ -48,20 +48,19 @@ impl Connection {
     /// Connects, encrypts and logs in.
     pub(super) fn open(
         config: &SmtpConfig,
-        tls: &Arc<ClientConfig>,
         addresses: &[SocketAddr],
         deadline: Instant,
     ) -> Result<Self, Failure> {
         let server = &config.server;
         let mut wire = Wire::connect(server, addresses, deadline)?;
         if config.tls == Tls::Implicit {
-            wire = wire.encrypt(server, tls)?;
+            wire = wire.encrypt(server, &config.trust.client_config())?;
         }
         let mut connection = Self { wire, server: server.clone(), extensions: Extensions::default() };
         connection.greeting()?;
         connection.hello()?;
         if config.tls == Tls::StartTls {
-            connection = connection.start_tls(tls)?;
+            connection = connection.start_tls(&config.trust.client_config())?;
         }
         match &config.auth {
             Auth::None => {}

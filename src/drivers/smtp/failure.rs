@@ -1,14 +1,10 @@
-//! Why an attempt failed, in words, and without the password.
+//! Why an attempt failed, in words.
 
 use std::io;
 
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
-};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::{Credentials, Server};
+use super::Server;
 use crate::driver::SendError;
 
 /// What went wrong.
@@ -74,45 +70,19 @@ impl Failure {
     pub(super) fn is_answer(&self) -> bool {
         self.response.is_some()
     }
-
-    pub(super) fn into_send_error(self, secrets: &Secrets) -> SendError {
-        let reason = secrets.hide(self.reason);
-        let error = match self.kind {
-            Kind::Temporary => SendError::temporary(reason),
-            Kind::Unreachable => SendError::unreachable(reason),
-            Kind::Permanent => SendError::permanent(reason),
-        };
-        match self.response {
-            Some(response) => error.with_response(secrets.hide(response)),
-            None => error,
-        }
-    }
 }
 
-/// Every form in which the password goes over the wire, or may come back from it.
-pub(super) struct Secrets(Vec<String>);
-
-impl Secrets {
-    pub(super) fn of(credentials: Option<&Credentials>) -> Self {
-        let Some(Credentials { user, password }) = credentials else { return Self(Vec::new()) };
-        let mut forms = vec![
-            plain_blob(user, password),
-            BASE64_STANDARD.encode(password),
-            BASE64_STANDARD_NO_PAD.encode(password),
-            utf8_percent_encode(password, NON_ALPHANUMERIC).to_string(),
-            password.clone(),
-        ];
-        forms.retain(|form| !form.is_empty());
-        // The longest first: none is left over in part.
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        Self(forms)
-    }
-
-    pub(super) fn hide(&self, text: String) -> String {
-        self.0.iter().fold(text, |text, form| match text.contains(form.as_str()) {
-            true => text.replace(form.as_str(), "***"),
-            false => text,
-        })
+impl From<Failure> for SendError {
+    fn from(failure: Failure) -> Self {
+        let error = match failure.kind {
+            Kind::Temporary => Self::temporary(failure.reason),
+            Kind::Unreachable => Self::unreachable(failure.reason),
+            Kind::Permanent => Self::permanent(failure.reason),
+        };
+        match failure.response {
+            Some(response) => error.with_response(response),
+            None => error,
+        }
     }
 }
 
