@@ -297,6 +297,32 @@ mod answers {
     }
 
     #[test]
+    fn odd_framing_never_hangs_and_never_panics() {
+        for (answer, expected) in [
+            // The head says success, whatever its body is worth.
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nxyz\r\n", Some("")),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF\r\nab", Some("")),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFF0\r\nab", Some("ab")),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nab", Some("ab")),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nab", Some("")),
+            ("HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nabcd", Some("ab")),
+            ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nab", None),
+            ("HTTP/1.1 200 OK\r\nno header\r\n\r\n", None),
+        ] {
+            let sink = Sink::start(move |_, peer| {
+                peer.raw(answer.as_bytes());
+                Then::Close
+            });
+            let driver = get();
+            for _ in 0..2 {
+                let result = send(&driver, &sink.url("/"), "{}");
+                assert_eq!(result.as_deref().ok(), expected, "{answer:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_huge_head_is_a_temporary_failure() {
         let sink = Sink::start(|_, peer| {
             peer.raw(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000)).as_bytes());

@@ -3,5 +3,6 @@
 #![allow(dead_code)] // Not every test needs all of it.
 
 pub(crate) mod ca;
+pub(crate) mod child;
 pub(crate) mod sink;
 pub(crate) mod webhook;
