@@ -15,7 +15,7 @@ use notify_api::{
         sendgrid::SendGrid,
         smtp::{Account, Smtp, SmtpConfig},
         telegram::{Markup, Telegram},
-        web::{WebClient, WebOptions},
+        web::{Proxies, WebClient, WebOptions},
     },
     listen,
 };
@@ -122,6 +122,7 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
         }
         None => None,
     };
+    let proxies = Proxies::from_env().map_err(|error| error.to_string())?;
     let socket = listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?;
     let db = open(&config).await?;
     let options = SenderOptions {
@@ -131,7 +132,7 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
         db,
     };
     let mut server = ApiServer::new(options);
-    let drivers = register_drivers(&mut server, &config).map_err(|error| error.to_string())?;
+    let drivers = register_drivers(&mut server, &config, &proxies).map_err(|error| error.to_string())?;
     server.listener(socket).body_limit(config.body_limit);
     let scheme = if certificate.is_some() { "https" } else { "http" };
     if let Some(certificate) = certificate {
@@ -158,10 +159,15 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
 }
 
 /// The drivers that are configured; returns their types.
-fn register_drivers(server: &mut ApiServer, config: &Config) -> Result<Vec<String>, InvalidDriver> {
+fn register_drivers(
+    server: &mut ApiServer,
+    config: &Config,
+    proxies: &Proxies,
+) -> Result<Vec<String>, InvalidDriver> {
     let web = WebClient::new(WebOptions {
         timeout: config.http_timeout,
         max_threads: config.threads,
+        proxies: proxies.clone(),
         ..WebOptions::default()
     });
     let validator = match &config.http_string {

@@ -2,10 +2,7 @@
 
 mod support;
 
-use std::{
-    net::TcpListener,
-    time::Instant,
-};
+use std::{net::TcpListener, time::Instant};
 
 use notify_api::{
     SendError,
