@@ -10,37 +10,35 @@
 use std::{
     collections::HashMap,
     fmt,
-    hash::{BuildHasher, RandomState},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     time::{Duration, Instant},
 };
 
 use crate::{
     clock::Clock,
-    db::{DBDrv, DbError, Outcome, Sending, Wanted, Write, Written},
-    driver::{Driver, Drivers},
+    db::{DBDrv, DbError, Sending},
+    driver::Drivers,
     health::Health,
-    notification::{Id, Item, Lane, State, Timestamp},
+    notification::{Id, Item, Lane, Timestamp},
 };
 
+mod filling;
+mod guards;
+mod holds;
 mod lanes;
+mod leases;
+mod owed;
 
+pub(crate) use guards::{Begun, Claim, Exclusive, Slot};
+use holds::Holds;
 pub(crate) use lanes::Answer;
 use lanes::Lanes;
+use leases::SCAN;
+pub(crate) use owed::{Due, Owed};
 
 /// So many attempts may have ended without their outcomes being stored yet,
 /// beside those that run: what a crash repeats is bounded by it.
 const MAX_UNRECORDED: usize = 64;
-
-/// Payload bytes next in line in one lane, and in all lanes together.
-const WAITING_BYTES_A_LANE: usize = 256 << 10;
-const WAITING_BYTES: usize = 4 << 20;
-
-/// Rows that are written back at once, when they can't be attempted now.
-const WRITE_BACK: usize = 500;
-
-/// Destinations that want nothing before some time: how many are remembered.
-const MAX_HOLDS: usize = 65_536;
 
 /// How long claiming pauses after the database failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -61,7 +59,6 @@ pub(crate) struct Claims {
     idle: Condvar,
     /// Called when a slot is free and something is due.
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    hasher: RandomState,
 }
 
 struct Inner {
@@ -73,8 +70,11 @@ struct Inner {
     /// The lanes of those that wait.
     waiting: HashMap<Id, Lane>,
     waiting_bytes: usize,
-    /// Hashes of destinations that want nothing before some time.
-    holds: HashMap<u64, Timestamp>,
+    /// Where other processes share the table: the leases of all that is claimed,
+    leases: HashMap<Id, u64>,
+    /// and those that can be given back, with the lanes to look at then.
+    returned: Vec<(Id, u64, Lane)>,
+    holds: Holds,
     /// Outcomes can't be stored: no attempt may begin.
     unrecordable: bool,
     /// The table couldn't be read: no claiming before.
@@ -82,80 +82,6 @@ struct Inner {
     /// When the timer will go off.
     armed: Option<Timestamp>,
     stopping: bool,
-}
-
-/// An attempt that has begun.
-pub(crate) struct Begun {
-    pub(crate) item: Item,
-    pub(crate) driver: Arc<dyn Driver>,
-    pub(crate) claim: Claim,
-    pub(crate) slot: Slot,
-}
-
-/// The slot of a running attempt. Dropping it ends the attempt; the claim lives
-/// on until the outcome is stored.
-pub(crate) struct Slot {
-    claims: Arc<Claims>,
-    lane: Lane,
-    /// What the attempt says about its lane.
-    pub(crate) answer: Answer,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut state = self.claims.lock();
-        state.lanes.end(self.lane, self.answer);
-        if state.lanes.running() == 0 {
-            self.claims.idle.notify_all();
-        }
-        self.claims.unlock(state);
-    }
-}
-
-/// A row that is taken. Dropping it gives the row back.
-pub(crate) struct Claim {
-    claims: Arc<Claims>,
-    id: Option<Id>,
-    lane: Lane,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            let mut state = self.claims.lock();
-            state.give_back(&id);
-            state.lanes.note(self.lane, Timestamp::MIN);
-            self.claims.unlock(state);
-        }
-    }
-}
-
-/// A write that the table still owes to the sender: unlike a client's, it is
-/// kept until it is stored, and the rows it concerns are claimed until then.
-pub(crate) struct Owed {
-    pub(crate) write: Write,
-    pub(crate) due: Due,
-}
-
-/// What becomes possible once an owed write is stored.
-#[derive(Default)]
-pub(crate) struct Due {
-    /// These rows can be claimed again.
-    claims: Vec<Claim>,
-    /// Something falls due in these lanes.
-    notes: Vec<(Lane, Timestamp)>,
-    /// This lane waits for it.
-    written_back: Option<Lane>,
-}
-
-impl Owed {
-    /// What an attempt led to.
-    pub(crate) fn outcome(outcome: Outcome, claim: Claim) -> Self {
-        let next = (claim.lane, outcome.next_at);
-        let notes = if outcome.state == State::Pending { vec![next] } else { Vec::new() };
-        let due = Due { claims: vec![claim], notes, written_back: None };
-        Self { write: Write::Outcome(outcome), due }
-    }
 }
 
 /// What [`Claims::next`] found.
@@ -181,7 +107,9 @@ impl Claims {
             sending: Sending::default(),
             waiting: HashMap::new(),
             waiting_bytes: 0,
-            holds: HashMap::new(),
+            leases: HashMap::new(),
+            returned: Vec::new(),
+            holds: Holds::default(),
             unrecordable: false,
             paused: None,
             armed: None,
@@ -198,7 +126,6 @@ impl Claims {
             timer: Condvar::new(),
             idle: Condvar::new(),
             wake: OnceLock::new(),
-            hasher: RandomState::new(),
         }
     }
 
@@ -230,7 +157,7 @@ impl Claims {
                 continue;
             };
             let Some(driver) = self.drivers.find(&item.r#type) else {
-                state.give_back(&item.id);
+                state.give_back(&item.id, lane);
                 continue;
             };
             if let Some(until) = self.held(&mut state, driver.as_ref(), &item, &mut found.owed, now) {
@@ -250,50 +177,7 @@ impl Claims {
 
     /// Nothing for this destination is attempted before then.
     pub(crate) fn hold(&self, destination: &str, until: Timestamp) {
-        let now = self.clock.now();
-        let mut state = self.lock();
-        state.holds.retain(|_, until| *until > now);
-        if state.holds.len() < MAX_HOLDS {
-            let held = state.holds.entry(self.hasher.hash_one(destination)).or_insert(until);
-            *held = until.max(*held);
-        }
-    }
-
-    /// These owed writes are done, with these results. Returns what has to be
-    /// done again.
-    pub(crate) fn settle(
-        &self,
-        done: impl IntoIterator<Item = (Owed, Result<Written, DbError>)>,
-    ) -> Vec<Owed> {
-        let mut again = Vec::new();
-        let mut state = self.lock();
-        for (mut owed, written) in done {
-            for claim in &mut owed.due.claims {
-                state.give_back(&claim.id.take().expect("a claim is settled once"));
-                let retry = match written {
-                    Ok(Written::Superseded) => Timestamp::MIN,
-                    Err(_) => self.clock.now() + Duration::from_secs(60),
-                    _ => continue,
-                };
-                state.lanes.note(claim.lane, retry);
-            }
-            for (lane, at) in owed.due.notes.drain(..) {
-                state.lanes.note(lane, at);
-            }
-            if let Some(lane) = owed.due.written_back {
-                state.lanes.set_writing_back(lane, false);
-            }
-            match (&owed.write, written) {
-                (Write::Release { lane, to, .. }, Ok(Written::Released(rows))) if rows > 0 => {
-                    state.lanes.note(*lane, *to);
-                    again.push(owed);
-                }
-                (_, Err(error)) => tracing::error!(%error, "the database refused an outcome"),
-                _ => {}
-            }
-        }
-        self.unlock(state);
-        again
+        self.lock().holds.add(destination, until, self.clock.now());
     }
 
     /// Whether outcomes can be stored; while they can't, no attempt begins.
@@ -310,19 +194,33 @@ impl Claims {
 
     /// Sleeps until something falls due, calls `wake`, and so on; returns when stopped.
     pub(crate) fn run_timer(&self) {
+        let shared = self.db.is_shared();
+        let (mut scanned, mut renewed) = (Instant::now(), Instant::now());
         let mut state = self.lock();
         while !state.stopping {
-            if self.pick(&mut state, self.clock.now()).is_some() {
+            let scan_due = shared && scanned.elapsed() >= SCAN;
+            if scan_due || self.pick(&mut state, self.clock.now()).is_some() {
                 drop(state);
-                self.wake();
+                if scan_due {
+                    scanned = Instant::now();
+                    // A table that doesn't answer is seen at the next claim.
+                    let _ = self.look_around(&mut renewed);
+                } else {
+                    self.wake();
+                }
                 state = self.lock();
+                if state.stopping {
+                    break;
+                }
             }
             state.armed = state.lanes.next_timer();
             let due = state.armed.map(|at| self.clock.until(at));
             let resumed = state.paused.map(|(until, _)| until.saturating_duration_since(Instant::now()));
             // While claiming is paused, whatever is due has to wait for that.
-            state = match resumed.filter(|left| !left.is_zero()).or(due) {
-                // A moment longer, so that the second has begun in any rounding.
+            let wait = resumed.filter(|left| !left.is_zero()).or(due);
+            let scan = shared.then(|| SCAN.saturating_sub(scanned.elapsed()));
+            state = match wait.into_iter().chain(scan).min() {
+                // At least a moment, so that it ends after the time and not just before.
                 Some(wait) => {
                     let wait = wait.max(Duration::from_millis(1));
                     self.timer.wait_timeout(state, wait).expect(POISONED).0
@@ -392,153 +290,6 @@ impl Claims {
         state.lanes.pick(now)
     }
 
-    /// Claims the oldest due rows of a lane.
-    fn fill(
-        self: &Arc<Self>,
-        state: &mut Inner,
-        lane: Lane,
-        now: Timestamp,
-        owed: &mut Vec<Owed>,
-    ) -> Result<(), DbError> {
-        if lane == Lane::NONE && self.db.has_lanes() {
-            return self.assign_lanes(state, owed);
-        }
-        let types: Vec<&str> = self.drivers.types().collect();
-        let crowded = state.waiting_bytes > WAITING_BYTES;
-        let mut wanted = Wanted {
-            lane,
-            now,
-            drivers: &types,
-            skip: &state.claimed,
-            max_tries: self.max_tries,
-            limit: if crowded { 1 } else { state.lanes.claim_size(lane) },
-            max_bytes: WAITING_BYTES_A_LANE,
-        };
-        let mut claimed = self.db.claim(&wanted)?;
-        if !claimed.items.is_empty() && claimed.items.iter().all(|item| self.is_out(state, item)) {
-            // Nothing but rows to write back: take them in larger portions.
-            wanted.limit = WRITE_BACK;
-            wanted.max_bytes = WAITING_BYTES;
-            claimed = self.db.claim(&wanted)?;
-        }
-        state.lanes.set_due(lane, claimed.next_at);
-        let mut held: HashMap<Timestamp, Vec<Id>> = HashMap::new();
-        for mut item in claimed.items {
-            item.lane = lane;
-            if self.is_exhausted(&item) {
-                owed.push(self.give_up(state, item));
-            } else if let Some(until) = self.held_until(state, &item) {
-                held.entry(until).or_default().push(item.id);
-            } else {
-                state.push_waiting(item);
-            }
-        }
-        for (until, ids) in held {
-            self.hold_back(state, lane, ids, until, owed);
-        }
-        Ok(())
-    }
-
-    /// Whether this row can't be attempted now and has to be written back.
-    fn is_out(&self, state: &Inner, item: &Item) -> bool {
-        self.is_exhausted(item) || self.held_until(state, item).is_some()
-    }
-
-    fn is_exhausted(&self, item: &Item) -> bool {
-        !item.once && item.tried >= self.max_tries
-    }
-
-    /// Until when the row's destination wants nothing.
-    fn held_until(&self, state: &Inner, item: &Item) -> Option<Timestamp> {
-        if state.holds.is_empty() || item.is_resent() {
-            return None;
-        }
-        let driver = self.drivers.find(&item.r#type)?;
-        let key = self.hasher.hash_one(driver.destination(&item.endpoint).as_str());
-        state.holds.get(&key).copied().filter(|until| *until > self.clock.now())
-    }
-
-    /// The same for a row whose attempt would begin now. A resent one goes out at
-    /// once and ends the hold for the others.
-    fn held(
-        &self,
-        state: &mut Inner,
-        driver: &dyn Driver,
-        item: &Item,
-        owed: &mut Vec<Owed>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        if state.holds.is_empty() || !item.is_resent() {
-            return self.held_until(state, item);
-        }
-        let key = self.hasher.hash_one(driver.destination(&item.endpoint).as_str());
-        if let Some(from) = state.holds.remove(&key).filter(|until| *until > now) {
-            let write = Write::Release { lane: item.lane, from, to: now };
-            owed.push(Owed { write, due: Due::default() });
-        }
-        None
-    }
-
-    fn hold_back(
-        self: &Arc<Self>,
-        state: &mut Inner,
-        lane: Lane,
-        ids: Vec<Id>,
-        until: Timestamp,
-        owed: &mut Vec<Owed>,
-    ) {
-        state.lanes.set_writing_back(lane, true);
-        let due = Due {
-            claims: ids.iter().map(|id| self.claim(state, id, lane)).collect(),
-            notes: vec![(lane, until)],
-            written_back: Some(lane),
-        };
-        owed.push(Owed { write: Write::Hold { ids, until }, due });
-    }
-
-    /// A row that used up its attempts before `max_tries` was lowered.
-    fn give_up(self: &Arc<Self>, state: &mut Inner, item: Item) -> Owed {
-        let reason =
-            format!("given up: {} attempts were made, the limit is {} now", item.tried, self.max_tries);
-        tracing::error!(id = item.id.as_str(), r#type = item.r#type, reason, "FAILED");
-        let claim = self.claim(state, &item.id, item.lane);
-        let outcome = Outcome {
-            id: item.id,
-            epoch: item.epoch,
-            tried: item.tried,
-            next_at: item.next_at,
-            state: State::Failed,
-            response: reason.into_bytes(),
-            keep_response: true,
-        };
-        Owed::outcome(outcome, claim)
-    }
-
-    /// Rows that another program wrote get their lanes.
-    fn assign_lanes(&self, state: &mut Inner, owed: &mut Vec<Owed>) -> Result<(), DbError> {
-        let rows = self.db.unassigned(WRITE_BACK)?;
-        state.lanes.set_due(Lane::NONE, None);
-        if rows.is_empty() {
-            return Ok(());
-        }
-        state.lanes.set_writing_back(Lane::NONE, true);
-        let mut notes = vec![(Lane::NONE, Timestamp::MIN)];
-        let mut lanes = Vec::with_capacity(rows.len());
-        for row in rows {
-            let lane = self.drivers.lane(&row.r#type, &row.endpoint);
-            notes.push((lane, row.next_at));
-            lanes.push((row.id, lane));
-        }
-        let due = Due { claims: Vec::new(), notes, written_back: Some(Lane::NONE) };
-        owed.push(Owed { write: Write::Assign(lanes), due });
-        Ok(())
-    }
-
-    fn claim(self: &Arc<Self>, state: &mut Inner, id: &Id, lane: Lane) -> Claim {
-        state.claimed.insert(id.clone());
-        Claim { claims: self.clone(), id: Some(id.clone()), lane }
-    }
-
     fn resume(&self, state: &mut Inner) {
         if state.paused.take().is_some() {
             self.health.works(Health::CLAIMING);
@@ -568,62 +319,34 @@ impl Inner {
         self.lanes.push_waiting(item);
     }
 
-    fn give_back(&mut self, id: &Id) {
+    /// The row isn't claimed any more.
+    fn give_back(&mut self, id: &Id, lane: Lane) {
+        self.unlease(id.as_str(), lane);
+        self.forget(id);
+    }
+
+    /// The same for a row whose lease has ended.
+    fn forget(&mut self, id: &Id) {
+        self.leases.remove(id);
         self.claimed.remove(id.as_str());
         self.sending.remove(id.as_str());
     }
-}
-
-impl Item {
-    /// Its next attempt is the one that a resend gave it.
-    fn is_resent(&self) -> bool {
-        self.once && self.epoch > 0
-    }
-}
-
-/// See [`Claims::exclusive`].
-pub(crate) struct Exclusive<'a> {
-    claims: &'a Claims,
-    state: Option<MutexGuard<'a, Inner>>,
-}
-
-impl Exclusive<'_> {
-    /// What is being sent.
-    pub(crate) fn sending(&self) -> &Sending {
-        &self.state().sending
-    }
 
     /// If it is merely next in line, it isn't any more.
-    pub(crate) fn revoke(&mut self, id: &str) {
-        let state = self.state_mut();
-        if let Some(lane) = state.waiting.remove(id) {
-            state.waiting_bytes -= state.lanes.drop_waiting(lane, id);
-            state.claimed.remove(id);
+    fn revoke(&mut self, id: &Id) {
+        if let Some(lane) = self.waiting.remove(id) {
+            self.waiting_bytes -= self.lanes.drop_waiting(lane, id.as_str());
+            self.give_back(id, lane);
         }
     }
 
     /// Nothing is next in line any more.
-    pub(crate) fn revoke_all(&mut self) {
-        let state = self.state_mut();
-        for id in state.lanes.drop_all_waiting() {
-            state.claimed.remove(id.as_str());
+    fn revoke_all(&mut self) {
+        self.lanes.drop_all_waiting();
+        for (id, lane) in std::mem::take(&mut self.waiting) {
+            self.give_back(&id, lane);
         }
-        state.waiting.clear();
-        state.waiting_bytes = 0;
-    }
-
-    fn state(&self) -> &Inner {
-        self.state.as_ref().expect(HELD)
-    }
-
-    fn state_mut(&mut self) -> &mut Inner {
-        self.state.as_mut().expect(HELD)
-    }
-}
-
-impl Drop for Exclusive<'_> {
-    fn drop(&mut self) {
-        self.claims.unlock(self.state.take().expect(HELD));
+        self.waiting_bytes = 0;
     }
 }
 
@@ -635,4 +358,3 @@ impl fmt::Debug for Claims {
 
 /// Drivers run outside of the lock, and a database that panics is beyond repair.
 const POISONED: &str = "no critical section panics";
-const HELD: &str = "the guard is held until it is dropped";

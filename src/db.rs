@@ -97,6 +97,32 @@ pub trait DBDrv: Send + Sync + 'static {
     /// Those of the database.
     fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError>;
 
+    /// Whether other processes may send from the same table at the same time.
+    /// Then [`claim`](Self::claim) leases what it returns, for 60 s of the
+    /// database's clock, under a random [token](Item::lease) that the row holds; what
+    /// is leased is returned to nobody else and can't be deleted by anybody.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Prolongs leases of this process that haven't been lost, to 60 s from now.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn renew(&self, leases: &[(Id, u64)]) -> Result<(), DbError> {
+        let _ = leases;
+        Ok(())
+    }
+
+    /// Gives leases back whose attempts will not be made; lost ones are passed over.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn give_back(&self, leases: &[(Id, u64)]) -> Result<(), DbError> {
+        let _ = leases;
+        Ok(())
+    }
+
     /// Whether rows keep their [`Lane`], and [`claim`](Self::claim) and
     /// [`heads`](Self::heads) go by it. Without, all share [`Lane::NONE`].
     fn has_lanes(&self) -> bool {
@@ -249,6 +275,7 @@ pub enum Write {
     /// Gives rows of [`Lane::NONE`] their lanes.
     Assign(Vec<(Id, Lane)>),
     /// Pending rows for a receiver that wants nothing before a time become due then.
+    /// A row that was resent (once, with an epoch above 0) stays: it goes out at once.
     Hold {
         /// Which ones.
         ids: Vec<Id>,
@@ -283,6 +310,8 @@ pub enum Written {
     /// The attempt had begun before a resend: its response was stored, and one
     /// more attempt is due.
     Superseded,
+    /// Nothing was stored: the lease was lost, and somebody else has the row.
+    Lost,
     /// It waits in this lane and is due.
     Resent(Lane),
     /// How many rows were released.
@@ -297,6 +326,9 @@ pub struct Outcome {
     /// Its epoch when the attempt began. If the row's is another one now, it was
     /// resent meanwhile: only the response is stored, and the row stays as it is.
     pub epoch: u32,
+    /// The lease under which it was claimed, see [`Item::lease`]; it ends with this. If
+    /// the row holds another one now, nothing is stored.
+    pub lease: u64,
     /// Attempts made.
     pub tried: u32,
     /// When the next one is due.
@@ -397,6 +429,11 @@ impl Sending {
     /// Adds one; false if it was there.
     pub fn insert(&mut self, id: Id) -> bool {
         self.0.insert(id)
+    }
+
+    /// Adds all these.
+    pub fn extend(&mut self, ids: impl IntoIterator<Item = Id>) {
+        self.0.extend(ids);
     }
 
     /// Takes one away; false if it wasn't there.

@@ -85,6 +85,32 @@ pub trait Driver: Send + Sync + 'static {
     }
 }
 
+impl<D: Driver + ?Sized> Driver for Box<D> {
+    fn r#type(&self) -> &str {
+        (**self).r#type()
+    }
+
+    fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
+        (**self).send(delivery)
+    }
+
+    fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
+        (**self).verify(content)
+    }
+
+    fn check_endpoint(&self, endpoint: &str) -> Result<(), Rejected> {
+        (**self).check_endpoint(endpoint)
+    }
+
+    fn lane(&self, endpoint: &str) -> String {
+        (**self).lane(endpoint)
+    }
+
+    fn destination(&self, endpoint: &str) -> String {
+        (**self).destination(endpoint)
+    }
+}
+
 /// What a driver is to deliver.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
@@ -161,6 +187,17 @@ impl SendError {
     #[must_use]
     pub fn with_response(mut self, response: impl Into<Vec<u8>>) -> Self {
         self.response = Some(response.into());
+        self
+    }
+
+    /// The same failure in other words, and with another response.
+    pub(crate) fn rewritten(
+        mut self,
+        reason: impl FnOnce(&str) -> String,
+        response: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Self {
+        self.reason = reason(&self.reason).into();
+        self.response = self.response.map(response);
         self
     }
 

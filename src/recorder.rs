@@ -295,18 +295,16 @@ impl Writer {
 
     /// Deletes and resends must not meet an attempt that is about to begin.
     fn write(&self, batch: &[Write]) -> Result<Vec<Result<Written, DbError>>, DbError> {
-        let touched = |write: &Write| match write {
-            Write::Delete { id } | Write::Resend { id, .. } => Some(id.clone()),
+        let touched = batch.iter().filter_map(|write| match write {
+            Write::Delete { id } | Write::Resend { id, .. } => Some(id),
             _ => None,
-        };
-        let touched: Vec<_> = batch.iter().filter_map(touched).collect();
-        if touched.is_empty() {
+        });
+        let mut touched = touched.peekable();
+        if touched.peek().is_none() {
             return self.db.write(batch, &Sending::default());
         }
         let mut claims = self.claims.exclusive();
-        for id in touched {
-            claims.revoke(id.as_str());
-        }
+        claims.revoke(touched)?;
         self.db.write(batch, claims.sending())
     }
 
@@ -349,14 +347,14 @@ impl Writer {
     }
 
     fn clear_slice(&mut self, clearing: Clearing) {
-        let slice = {
+        let slice = || {
             let mut claims = self.claims.exclusive();
             if !clearing.clear.finished_only {
-                claims.revoke_all();
+                claims.revoke_all()?;
             }
             self.db.clear_slice(&clearing.clear, claims.sending())
         };
-        match slice {
+        match slice() {
             Ok(None) => {
                 let _ = clearing.reply.send(Ok(()));
             }

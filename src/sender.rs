@@ -287,6 +287,7 @@ impl Attempts {
         Outcome {
             id: item.id.clone(),
             epoch: item.epoch,
+            lease: item.lease,
             tried,
             next_at,
             state,

@@ -43,17 +43,17 @@ pub const DEFAULT_BODY_LIMIT: usize = 1 << 20;
 /// use notify_api::{ApiServer, SenderOptions, db::sqlite::Sqlite, drivers::stub::Stub};
 /// use std::time::Duration;
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("notify.db");
-/// # tokio::runtime::Runtime::new()?.block_on(async {
 /// let mut server = ApiServer::new(SenderOptions::new(Sqlite::open(path)?));
 /// server.bind("127.0.0.1:0").register(Stub::new("STUB"))?;
 /// let running = server.start().await?;
 /// println!("listening on {}", running.local_addr());
 /// running.shutdown(Duration::from_secs(30)).await;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 pub struct ApiServer {
     options: SenderOptions,
@@ -220,9 +220,10 @@ impl Service {
     ///
     /// ```
     /// # use notify_api::{ApiServer, SenderOptions, db::sqlite::Sqlite};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("notify.db");
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
     /// use warp::Filter;
     ///
     /// let service = ApiServer::new(SenderOptions::new(Sqlite::open(path)?)).open().await?;
@@ -230,9 +231,8 @@ impl Service {
     /// let routes = service.filter().or(version);
     /// # drop(routes);
     /// service.shutdown(std::time::Duration::from_secs(30)).await;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn filter(&self) -> BoxedFilter<(Response,)> {
         routes::filter(self.0.clone())

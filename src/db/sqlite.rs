@@ -46,6 +46,7 @@ pub use open::OpenError;
 ///     tried: 0,
 ///     once: false,
 ///     epoch: 0,
+///     lease: 0,
 ///     lane: Lane::named("http://127.0.0.1:80"),
 /// })?;
 /// assert_eq!(db.status("backup-2026-11-24")?.state, State::Pending);
@@ -219,6 +220,6 @@ impl DBDrv for Sqlite {
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sqlite").field("file", &self.writer().path()).finish_non_exhaustive()
+        f.debug_struct("Sqlite").finish_non_exhaustive()
     }
 }

@@ -151,8 +151,12 @@ impl Api {
 
     async fn call(&self, endpoint: Endpoint, Body { bytes, memory }: Body) -> Result<Response, Failure> {
         match endpoint {
-            Endpoint::Send => self.send(Params::parse(&bytes)?, false, memory).await,
-            Endpoint::SendOnce => self.send(Params::parse(&bytes)?, true, memory).await,
+            Endpoint::Send | Endpoint::SendOnce => {
+                let params = Params::parse(&bytes)?;
+                // The payload has been copied out of it.
+                drop(bytes);
+                self.send(params, endpoint == Endpoint::SendOnce, memory).await
+            }
             Endpoint::Resend => {
                 let (max_tries, now) = (self.sender.max_tries, self.sender.clock.now());
                 self.write(Write::Resend { id: id(&bytes)?, max_tries, now }, memory).await?;
@@ -209,6 +213,7 @@ impl Api {
             tried: if once { self.sender.max_tries - 1 } else { 0 },
             once,
             epoch: 0,
+            lease: 0,
         };
         match self.write(Write::Create(item), memory).await? {
             Written::Exists { create_at, same } if !same || now.since(create_at) >= REPEATABLE_FOR => {

@@ -39,6 +39,7 @@ pub(super) fn item(name: &str) -> Item {
         tried: 0,
         once: false,
         epoch: 0,
+        lease: 0,
         lane: lane(),
     }
 }
@@ -100,6 +101,7 @@ pub(super) fn outcome(name: &str) -> Outcome {
     Outcome {
         id: id(name),
         epoch: 0,
+        lease: 0,
         tried: 1,
         next_at: at(0),
         state: State::Success,

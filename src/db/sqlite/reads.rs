@@ -152,6 +152,7 @@ fn item(connection: &Connection, row: &Row<'_>, id: &str, lane: Lane) -> rusqlit
         tried: rows::count(row, 5)?,
         once: rows::integer(row, 6)? != 0,
         epoch: rows::count(row, 7)?,
+        lease: 0,
         lane,
     })
 }

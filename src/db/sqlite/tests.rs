@@ -25,6 +25,7 @@ fn item(id: &str, bytes: usize) -> Item {
         tried: 0,
         once: false,
         epoch: 0,
+        lease: 0,
         lane: Lane::named("test"),
     }
 }
