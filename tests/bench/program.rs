@@ -125,8 +125,7 @@ fn answer(body: bytes::Bytes) -> Response {
 /// The product's own way to post, in [`THREADS`] threads, without a queue.
 fn post_in_a_loop(hook: &str, count: &str) -> Result<()> {
     let count: usize = count.parse()?;
-    let mut options = WebOptions::default();
-    options.max_threads = THREADS;
+    let options = WebOptions { max_threads: THREADS, ..WebOptions::default() };
     let driver = HttpPost::new(&WebClient::new(options), Validator::Status2xx);
     let (payload, next) = (payload(), AtomicUsize::new(0));
     std::thread::scope(|scope| {

@@ -33,10 +33,13 @@ pub(crate) struct Receiver {
     shared: Arc<Shared>,
 }
 
+/// A status and a body for each request.
+type Answering = dyn Fn(&Received) -> (u16, Vec<u8>) + Send + Sync;
+
 struct Shared {
     received: Mutex<Vec<Received>>,
     came: Condvar,
-    answer: Box<dyn Fn(&Received) -> (u16, Vec<u8>) + Send + Sync>,
+    answer: Box<Answering>,
 }
 
 impl Receiver {
