@@ -69,6 +69,20 @@ const WRONG: &[(&[(&str, &str)], &str, &[&str])] = &[
         "NOTIFY_TLS_CERT",
         &["\"no.pem\"", "can't be read"],
     ),
+    (&[("NOTIFY_TG_TARGET", "me")], "NOTIFY_TG_TARGET", &["\"me\"", "="]),
+    (&[("NOTIFY_TG_TARGET", "me=")], "NOTIFY_TG_TARGET", &["\"me=\"", "@channel"]),
+    (&[("NOTIFY_TG_TARGET", "=1")], "NOTIFY_TG_TARGET", &["\"=1\"", "name"]),
+    (&[("NOTIFY_TG_TARGET", "me=you")], "NOTIFY_TG_TARGET", &["\"me=you\"", "@channel"]),
+    (&[("NOTIFY_TG_TARGET", "me=1,me=2")], "NOTIFY_TG_TARGET", &["\"me=1,me=2\"", "me"]),
+    (&[("NOTIFY_TG_URL", "ftp://me:hush@host")], "NOTIFY_TG_URL", &["http://"]),
+    (&[("NOTIFY_SENDGRID_URL", "api.sendgrid.com")], "NOTIFY_SENDGRID_URL", &["http://"]),
+    (&[("NOTIFY_AV8D_URL", "http://")], "NOTIFY_AV8D_URL", &["http://"]),
+    (&[("NOTIFY_SMTP_SERVER", "mail.example.org")], "NOTIFY_SMTP_SERVER", &["\"mail.example.org\"", "port"]),
+    (&[("NOTIFY_SMTP_SERVER", "mail:0")], "NOTIFY_SMTP_SERVER", &["\"mail:0\"", "port"]),
+    (&[("NOTIFY_SMTP_FROM", "nobody")], "NOTIFY_SMTP_FROM", &["\"nobody\"", "address"]),
+    (&[("NOTIFY_SMTP_FROM", "a@b.c\nBcc: d@e.f")], "NOTIFY_SMTP_FROM", &["\\n", "address"]),
+    (&[("NOTIFY_SMTP_AUTH", "crammd5")], "NOTIFY_SMTP_AUTH", &["\"crammd5\"", "plain", "login"]),
+    (&[("NOTIFY_SMTP_AUTH", "xoauth2")], "NOTIFY_SMTP_AUTH", &["\"xoauth2\"", "plain", "login", "none"]),
 ];
 
 #[test]
