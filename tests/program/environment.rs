@@ -113,13 +113,27 @@ fn a_value_that_is_no_text_is_a_bad_value() {
         "NOTIFY_THREADS",
         "NOTIFY_HTTP_TIMEOUT",
         "NOTIFY_HTTP_STRING",
+        "NOTIFY_TG_TOKEN",
+        "NOTIFY_TG_TARGET",
+        "NOTIFY_TG_URL",
+        "NOTIFY_SENDGRID_KEY",
+        "NOTIFY_SENDGRID_URL",
+        "NOTIFY_AV8D_USER",
+        "NOTIFY_AV8D_PASS",
+        "NOTIFY_AV8D_URL",
+        "NOTIFY_SMTP_SERVER",
+        "NOTIFY_SMTP_FROM",
+        "NOTIFY_SMTP_USER",
+        "NOTIFY_SMTP_PASS",
+        "NOTIFY_SMTP_AUTH",
+        "NOTIFY_SMTP_TLS",
     ] {
         let home = Home::new();
         let output = home.program(&[]).env(name, bytes).output().unwrap();
         let line = refusal(&output);
         assert!(line.contains(name), "{line}");
-        let is_shown = line.contains("hush");
-        assert_eq!(is_shown, !["NOTIFY_DSN", "NOTIFY_TOKEN"].contains(&name), "{line}");
+        let is_secret = ["DSN", "TOKEN", "KEY", "PASS", "URL"].iter().any(|end| name.ends_with(end));
+        assert_eq!(line.contains("hush"), !is_secret, "{line}");
         assert_eq!(home.files(), [""; 0], "{name}");
     }
 }
@@ -243,6 +257,15 @@ fn help_shows_every_variable_with_value_meaning_and_default() {
             ("NOTIFY_TOKEN", "hush"),
             ("NOTIFY_THREADS", "nonsense"),
             ("NOTIFY_LOG", "debug"),
+            ("NOTIFY_TG_TOKEN", "hush"),
+            ("NOTIFY_TG_URL", "http://me:hush@host/"),
+            ("NOTIFY_SENDGRID_KEY", "hush"),
+            ("NOTIFY_SENDGRID_URL", "me:hush@host"),
+            ("NOTIFY_AV8D_USER", "me"),
+            ("NOTIFY_AV8D_PASS", "hush"),
+            ("NOTIFY_AV8D_URL", "https://hush@host/"),
+            ("NOTIFY_SMTP_PASS", "hush"),
+            ("NOTIFY_SMTP_USER", "me"),
         ],
         &["-h"],
     );
@@ -269,6 +292,20 @@ fn help_shows_every_variable_with_value_meaning_and_default() {
         ("NOTIFY_THREADS", "10"),
         ("NOTIFY_HTTP_TIMEOUT", "10"),
         ("NOTIFY_HTTP_STRING", "2xx"),
+        ("NOTIFY_TG_TOKEN", ""),
+        ("NOTIFY_TG_TARGET", ""),
+        ("NOTIFY_TG_URL", "https://"),
+        ("NOTIFY_SENDGRID_KEY", ""),
+        ("NOTIFY_SENDGRID_URL", "https://"),
+        ("NOTIFY_AV8D_USER", ""),
+        ("NOTIFY_AV8D_PASS", ""),
+        ("NOTIFY_AV8D_URL", "https://"),
+        ("NOTIFY_SMTP_SERVER", ""),
+        ("NOTIFY_SMTP_FROM", ""),
+        ("NOTIFY_SMTP_USER", ""),
+        ("NOTIFY_SMTP_PASS", ""),
+        ("NOTIFY_SMTP_AUTH", "plain"),
+        ("NOTIFY_SMTP_TLS", "none"),
     ] {
         let about = about(&plain, name);
         assert!(about.contains("unset") && about.contains(default), "{name}: {about}");
@@ -280,6 +317,12 @@ fn help_shows_every_variable_with_value_meaning_and_default() {
     for (name, value) in [
         ("NOTIFY_HTTP_BIND", "[::1]:8081"),
         ("NOTIFY_TOKEN", "(set)"),
+        ("NOTIFY_TG_TOKEN", "(set)"),
+        ("NOTIFY_SENDGRID_KEY", "(set)"),
+        ("NOTIFY_AV8D_PASS", "(set)"),
+        ("NOTIFY_SMTP_PASS", "(set)"),
+        ("NOTIFY_SMTP_USER", "me"),
+        ("NOTIFY_AV8D_USER", "me"),
         ("NOTIFY_THREADS", "nonsense"),
         ("NOTIFY_LOG", "debug"),
     ] {
