@@ -230,15 +230,18 @@ impl Config {
     }
 }
 
-/// A URL for the eyes of anybody.
+/// A URL for the eyes of anybody. Without a host it may be anything, for instance `user:password@host`.
 fn url_without_password(text: &str) -> String {
     match url::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            let _ = url.set_password(Some("***"));
+        Ok(mut url) if url.has_host() => {
+            if url.password().is_some() || !url.username().is_empty() {
+                let _ = url.set_password(None);
+                let _ = url.set_username("***");
+            }
+            url.set_query(None);
             url.into()
         }
-        Ok(url) => url.into(),
-        Err(_) => "set".into(),
+        _ => "set".into(),
     }
 }
 

@@ -11,5 +11,7 @@ mod environment;
 mod listening;
 #[path = "program/logs.rs"]
 mod logs;
+#[path = "program/services.rs"]
+mod services;
 #[path = "program/stopping.rs"]
 mod stopping;

@@ -23,7 +23,7 @@ fn a_directory_instead_of_a_file() {
     let home = Home::new();
     fs::create_dir(home.path("notify.db")).unwrap();
     let line = refusal(&home.run(&[], &[]));
-    assert!(line.contains("NOTIFY_DSN") && line.contains("directory"), "{line}");
+    assert!(line.contains("NOTIFY_DSN") && line.contains("not a regular file"), "{line}");
 }
 
 #[test]

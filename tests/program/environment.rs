@@ -71,6 +71,20 @@ const WRONG: &[Wrong] = &[
         "NOTIFY_TLS_CERT",
         &["\"no.pem\"", "can't be read"],
     ),
+    (&[("NOTIFY_TG_TARGET", "me")], "NOTIFY_TG_TARGET", &["\"me\"", "="]),
+    (&[("NOTIFY_TG_TARGET", "me=")], "NOTIFY_TG_TARGET", &["\"me=\"", "@channel"]),
+    (&[("NOTIFY_TG_TARGET", "=1")], "NOTIFY_TG_TARGET", &["\"=1\"", "name"]),
+    (&[("NOTIFY_TG_TARGET", "me=you")], "NOTIFY_TG_TARGET", &["\"me=you\"", "@channel"]),
+    (&[("NOTIFY_TG_TARGET", "me=1,me=2")], "NOTIFY_TG_TARGET", &["\"me=1,me=2\"", "me"]),
+    (&[("NOTIFY_TG_URL", "ftp://me:hush@host")], "NOTIFY_TG_URL", &["http://"]),
+    (&[("NOTIFY_SENDGRID_URL", "api.sendgrid.com")], "NOTIFY_SENDGRID_URL", &["http://"]),
+    (&[("NOTIFY_AV8D_URL", "http://")], "NOTIFY_AV8D_URL", &["http://"]),
+    (&[("NOTIFY_SMTP_SERVER", "mail.example.org")], "NOTIFY_SMTP_SERVER", &["\"mail.example.org\"", "port"]),
+    (&[("NOTIFY_SMTP_SERVER", "mail:0")], "NOTIFY_SMTP_SERVER", &["\"mail:0\"", "port"]),
+    (&[("NOTIFY_SMTP_FROM", "nobody")], "NOTIFY_SMTP_FROM", &["\"nobody\"", "address"]),
+    (&[("NOTIFY_SMTP_FROM", "a@b.c\nBcc: d@e.f")], "NOTIFY_SMTP_FROM", &["\\n", "address"]),
+    (&[("NOTIFY_SMTP_AUTH", "crammd5")], "NOTIFY_SMTP_AUTH", &["\"crammd5\"", "plain", "login"]),
+    (&[("NOTIFY_SMTP_AUTH", "xoauth2")], "NOTIFY_SMTP_AUTH", &["\"xoauth2\"", "plain", "login", "none"]),
 ];
 
 #[test]
@@ -101,13 +115,27 @@ fn a_value_that_is_no_text_is_a_bad_value() {
         "NOTIFY_THREADS",
         "NOTIFY_HTTP_TIMEOUT",
         "NOTIFY_HTTP_STRING",
+        "NOTIFY_TG_TOKEN",
+        "NOTIFY_TG_TARGET",
+        "NOTIFY_TG_URL",
+        "NOTIFY_SENDGRID_KEY",
+        "NOTIFY_SENDGRID_URL",
+        "NOTIFY_AV8D_USER",
+        "NOTIFY_AV8D_PASS",
+        "NOTIFY_AV8D_URL",
+        "NOTIFY_SMTP_SERVER",
+        "NOTIFY_SMTP_FROM",
+        "NOTIFY_SMTP_USER",
+        "NOTIFY_SMTP_PASS",
+        "NOTIFY_SMTP_AUTH",
+        "NOTIFY_SMTP_TLS",
     ] {
         let home = Home::new();
         let output = home.program(&[]).env(name, bytes).output().unwrap();
         let line = refusal(&output);
         assert!(line.contains(name), "{line}");
-        let is_shown = line.contains("hush");
-        assert_eq!(is_shown, !["NOTIFY_DSN", "NOTIFY_TOKEN"].contains(&name), "{line}");
+        let is_secret = ["DSN", "TOKEN", "KEY", "PASS", "URL"].iter().any(|end| name.ends_with(end));
+        assert_eq!(line.contains("hush"), !is_secret, "{line}");
         assert_eq!(home.files(), [""; 0], "{name}");
     }
 }
@@ -231,6 +259,15 @@ fn help_shows_every_variable_with_value_meaning_and_default() {
             ("NOTIFY_TOKEN", "hush"),
             ("NOTIFY_THREADS", "nonsense"),
             ("NOTIFY_LOG", "debug"),
+            ("NOTIFY_TG_TOKEN", "hush"),
+            ("NOTIFY_TG_URL", "http://me:hush@host/"),
+            ("NOTIFY_SENDGRID_KEY", "hush"),
+            ("NOTIFY_SENDGRID_URL", "me:hush@host"),
+            ("NOTIFY_AV8D_USER", "me"),
+            ("NOTIFY_AV8D_PASS", "hush"),
+            ("NOTIFY_AV8D_URL", "https://hush@host/"),
+            ("NOTIFY_SMTP_PASS", "hush"),
+            ("NOTIFY_SMTP_USER", "me"),
         ],
         &["-h"],
     );
@@ -257,6 +294,20 @@ fn help_shows_every_variable_with_value_meaning_and_default() {
         ("NOTIFY_THREADS", "10"),
         ("NOTIFY_HTTP_TIMEOUT", "10"),
         ("NOTIFY_HTTP_STRING", "2xx"),
+        ("NOTIFY_TG_TOKEN", ""),
+        ("NOTIFY_TG_TARGET", ""),
+        ("NOTIFY_TG_URL", "https://"),
+        ("NOTIFY_SENDGRID_KEY", ""),
+        ("NOTIFY_SENDGRID_URL", "https://"),
+        ("NOTIFY_AV8D_USER", ""),
+        ("NOTIFY_AV8D_PASS", ""),
+        ("NOTIFY_AV8D_URL", "https://"),
+        ("NOTIFY_SMTP_SERVER", ""),
+        ("NOTIFY_SMTP_FROM", ""),
+        ("NOTIFY_SMTP_USER", ""),
+        ("NOTIFY_SMTP_PASS", ""),
+        ("NOTIFY_SMTP_AUTH", "plain"),
+        ("NOTIFY_SMTP_TLS", "none"),
     ] {
         let about = about(&plain, name);
         assert!(about.contains("unset") && about.contains(default), "{name}: {about}");
@@ -268,6 +319,12 @@ fn help_shows_every_variable_with_value_meaning_and_default() {
     for (name, value) in [
         ("NOTIFY_HTTP_BIND", "[::1]:8081"),
         ("NOTIFY_TOKEN", "(set)"),
+        ("NOTIFY_TG_TOKEN", "(set)"),
+        ("NOTIFY_SENDGRID_KEY", "(set)"),
+        ("NOTIFY_AV8D_PASS", "(set)"),
+        ("NOTIFY_SMTP_PASS", "(set)"),
+        ("NOTIFY_SMTP_USER", "me"),
+        ("NOTIFY_AV8D_USER", "me"),
         ("NOTIFY_THREADS", "nonsense"),
         ("NOTIFY_LOG", "debug"),
     ] {

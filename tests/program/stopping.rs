@@ -8,7 +8,7 @@ use std::{
 use crate::support::{
     http::Request,
     receiver::{Gate, Receiver},
-    server::{Home, params},
+    server::{Home, Server, params},
 };
 
 fn gated() -> (Gate, Receiver) {
@@ -21,8 +21,11 @@ fn gated() -> (Gate, Receiver) {
     (gate, receiver)
 }
 
-fn is_stopping(line: &str) -> bool {
-    line.contains("stopping")
+/// Sends a signal, and waits until it is heeded: then nobody gets in any more.
+fn begin_to_stop(server: &Server, signal: &str) {
+    server.signal(signal);
+    server.log().wait_for("word of the stop", |line| line.contains("stopping"));
+    while TcpStream::connect(server.address()).is_ok() {}
 }
 
 #[test]
@@ -59,8 +62,7 @@ fn running_sends_are_waited_for_and_no_others_begin() {
         server.post("/send", params(id, &receiver.url(&format!("/{id}"))).to_string()).done(id);
     }
     receiver.wait_for(1);
-    server.signal("TERM");
-    server.log().wait_for("word of the stop", is_stopping);
+    begin_to_stop(&server, "TERM");
     gate.open();
     assert_eq!(server.ended().code, Some(0));
     let states =
@@ -103,8 +105,7 @@ fn a_second_signal_ends_it_at_once() {
         let server = home.start(&[]);
         server.post("/send", params("slow", &receiver.url("/slow")).to_string()).done("/send");
         receiver.wait_for(1);
-        server.signal(signals[0]);
-        server.log().wait_for("word of the stop", is_stopping);
+        begin_to_stop(&server, signals[0]);
         let begin = Instant::now();
         server.signal(signals[1]);
         assert_eq!(server.ended().code, Some(0), "{signals:?}");
@@ -129,8 +130,7 @@ fn an_open_request_gets_its_answer() {
     ))
     .unwrap();
     assert_eq!(open.answer().unwrap().status, 100);
-    server.signal("TERM");
-    server.log().wait_for("word of the stop", is_stopping);
+    begin_to_stop(&server, "TERM");
     open.write(body).unwrap();
     let answer = open.answer().unwrap();
     assert_eq!((answer.status, answer.json()["state"].as_i64()), (200, Some(0)));
@@ -154,8 +154,7 @@ fn a_write_that_comes_too_late_is_a_503_or_stored() {
     ))
     .unwrap();
     assert_eq!(open.answer().unwrap().status, 100);
-    server.signal("TERM");
-    server.log().wait_for("word of the stop", is_stopping);
+    begin_to_stop(&server, "TERM");
     open.write(&body).unwrap();
     let answer = open.answer().unwrap();
     gate.open();
