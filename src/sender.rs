@@ -237,8 +237,8 @@ impl Attempts {
             if error.is_unreachable() {
                 slot.answer = Answer::Unreachable;
             }
-            if let Some(wait) = error.wait() {
-                let until = ended_at + wait.min(LONGEST_HOLD);
+            if let Some(wait) = error.wait().filter(|wait| !wait.is_zero()) {
+                let until = self.clock.after(wait.min(LONGEST_HOLD));
                 self.claims.hold(&driver.destination(&item.endpoint), until);
                 not_before = Some(until);
             }
