@@ -18,7 +18,7 @@ use std::{
 use crate::{
     clock::Clock,
     db::{DBDrv, DbError, Outcome, Sending, Wanted, Write, Written},
-    driver::{Driver, Drivers},
+    driver::{self, Driver, Drivers},
     health::Health,
     notification::{Id, Item, Lane, State, Timestamp},
 };
@@ -249,12 +249,13 @@ impl Claims {
     }
 
     /// Nothing for this destination is attempted before then.
-    pub(crate) fn hold(&self, destination: &str, until: Timestamp) {
+    pub(crate) fn hold(&self, driver: &dyn Driver, endpoint: &str, until: Timestamp) {
+        let Some(key) = self.destination(driver, endpoint) else { return };
         let now = self.clock.now();
         let mut state = self.lock();
         state.holds.retain(|_, until| *until > now);
         if state.holds.len() < MAX_HOLDS {
-            let held = state.holds.entry(self.hasher.hash_one(destination)).or_insert(until);
+            let held = state.holds.entry(key).or_insert(until);
             *held = until.max(*held);
         }
     }
@@ -454,7 +455,7 @@ impl Claims {
             return None;
         }
         let driver = self.drivers.find(&item.r#type)?;
-        let key = self.hasher.hash_one(driver.destination(&item.endpoint).as_str());
+        let key = self.destination(driver.as_ref(), &item.endpoint)?;
         state.holds.get(&key).copied().filter(|until| *until > self.clock.now())
     }
 
@@ -471,12 +472,16 @@ impl Claims {
         if state.holds.is_empty() || !item.is_resent() {
             return self.held_until(state, item);
         }
-        let key = self.hasher.hash_one(driver.destination(&item.endpoint).as_str());
+        let key = self.destination(driver, &item.endpoint)?;
         if let Some(from) = state.holds.remove(&key).filter(|until| *until > now) {
             let write = Write::Release { lane: item.lane, from, to: now };
             owed.push(Owed { write, due: Due::default() });
         }
         None
+    }
+
+    fn destination(&self, driver: &dyn Driver, endpoint: &str) -> Option<u64> {
+        driver::destination(driver, endpoint).map(|name| self.hasher.hash_one(name))
     }
 
     fn hold_back(

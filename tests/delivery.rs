@@ -522,10 +522,6 @@ impl Driver for Instantly {
         Ok(())
     }
 
-    fn destination(&self, endpoint: &str) -> String {
-        assert_ne!(endpoint, "lost", "the driver has another bug");
-        endpoint.into()
-    }
 }
 
 #[test]
@@ -968,7 +964,7 @@ fn a_panic_is_a_failed_attempt() {
     assert_eq!(server.api.health(), 200);
 }
 
-/// Asks for time, and can't say for which destination.
+/// Asks for time, and can't say for which destination, nor always in which lane.
 struct Lost(Mutex<mpsc::Sender<()>>);
 
 impl Driver for Lost {
@@ -989,21 +985,29 @@ impl Driver for Lost {
         Ok(())
     }
 
+    fn lane(&self, endpoint: &str) -> String {
+        assert_ne!(endpoint, "nowhere", "the driver has a bug");
+        endpoint.into()
+    }
+
     fn destination(&self, _endpoint: &str) -> String {
         panic!("the driver has a bug")
     }
 }
 
 #[test]
-fn a_driver_that_cannot_name_a_destination_harms_nobody() {
+fn a_driver_that_cannot_name_a_lane_or_a_destination_harms_nobody() {
     let directory = tempdir().unwrap();
+    Table::open(directory.path()).insert("n0", "LOST", "nowhere", "null", 0);
     let (sent, sends) = mpsc::channel();
     let server = Library::start(directory.path(), Setup::default().threads(2), |server| {
         server.register(Lost(Mutex::new(sent))).unwrap().register(Instantly).unwrap();
     });
     for number in 0..4 {
         let id = format!("n{number}");
-        server.api.send(&id, "LOST", &id);
+        if number > 0 {
+            server.api.send(&id, "LOST", if number == 1 { "nowhere" } else { &id });
+        }
         server.api.await_tried(&id, 1);
     }
     // Holds exist now, so that each begin asks for its destination.
