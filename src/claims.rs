@@ -8,7 +8,7 @@
 //! deleted, and nothing twice at a time.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
@@ -73,8 +73,11 @@ struct Inner {
     /// The lanes of those that wait.
     waiting: HashMap<Id, Lane>,
     waiting_bytes: usize,
-    /// Hashes of destinations that want nothing before some time.
-    holds: HashMap<u64, Timestamp>,
+    /// Destinations that want nothing before some time, by their hashes.
+    holds: HashMap<u64, Hold>,
+    /// Rows that are being held back, the writing of which is owed; false if a
+    /// client's write or the end of the hold came in between.
+    holding: HashMap<Id, bool>,
     /// Outcomes can't be stored: no attempt may begin.
     unrecordable: bool,
     /// The table couldn't be read: no claiming before.
@@ -82,6 +85,13 @@ struct Inner {
     /// When the timer will go off.
     armed: Option<Timestamp>,
     stopping: bool,
+}
+
+/// A destination wants nothing for now.
+struct Hold {
+    until: Timestamp,
+    /// The lanes of rows that wait for it, and until when: a hold can be prolonged.
+    rows: BTreeSet<(Lane, Timestamp)>,
 }
 
 /// An attempt that has begun.
@@ -182,6 +192,7 @@ impl Claims {
             waiting: HashMap::new(),
             waiting_bytes: 0,
             holds: HashMap::new(),
+            holding: HashMap::new(),
             unrecordable: false,
             paused: None,
             armed: None,
@@ -233,7 +244,10 @@ impl Claims {
                 state.give_back(&item.id);
                 continue;
             };
-            if let Some(until) = self.held(&mut state, driver.as_ref(), &item, &mut found.owed, now) {
+            if item.is_resent() {
+                self.end_hold(&mut state, driver.as_ref(), &item, &mut found.owed, now);
+            } else if let Some((key, until)) = self.held_until(&state, &item) {
+                state.wait_for(key, lane);
                 self.hold_back(&mut state, lane, vec![item.id], until, &mut found.owed);
                 continue;
             }
@@ -248,15 +262,18 @@ impl Claims {
         found
     }
 
-    /// Nothing for this destination is attempted before then.
-    pub(crate) fn hold(&self, driver: &dyn Driver, endpoint: &str, until: Timestamp) {
-        let Some(key) = self.destination(driver, endpoint) else { return };
+    /// Nothing for the destination of this notification, itself included, is
+    /// attempted before then.
+    pub(crate) fn hold(&self, driver: &dyn Driver, item: &Item, until: Timestamp) {
+        let Some(key) = self.destination(driver, &item.endpoint) else { return };
         let now = self.clock.now();
         let mut state = self.lock();
-        state.holds.retain(|_, until| *until > now);
+        state.holds.retain(|_, hold| hold.until > now);
         if state.holds.len() < MAX_HOLDS {
-            let held = state.holds.entry(key).or_insert(until);
-            *held = until.max(*held);
+            let hold = state.holds.entry(key).or_insert_with(|| Hold { until, rows: BTreeSet::new() });
+            hold.until = until.max(hold.until);
+            hold.rows.retain(|(_, until)| *until > now);
+            hold.rows.insert((item.lane, until));
         }
     }
 
@@ -270,8 +287,9 @@ impl Claims {
         let mut state = self.lock();
         for (mut owed, written) in done {
             for claim in &mut owed.due.claims {
-                state.give_back(&claim.id.take().expect("a claim is settled once"));
+                let is_overruled = state.give_back(&claim.id.take().expect("a claim is settled once"));
                 let retry = match written {
+                    _ if is_overruled => Timestamp::MIN,
                     Ok(Written::Superseded) => Timestamp::MIN,
                     Err(_) => self.clock.now() + Duration::from_secs(60),
                     _ => continue,
@@ -428,7 +446,8 @@ impl Claims {
             item.lane = lane;
             if self.is_exhausted(&item) {
                 owed.push(self.give_up(state, item));
-            } else if let Some(until) = self.held_until(state, &item) {
+            } else if let Some((key, until)) = self.held_until(state, &item) {
+                state.wait_for(key, lane);
                 held.entry(until).or_default().push(item.id);
             } else {
                 state.push_waiting(item);
@@ -449,35 +468,39 @@ impl Claims {
         !item.once && item.tried >= self.max_tries
     }
 
-    /// Until when the row's destination wants nothing.
-    fn held_until(&self, state: &Inner, item: &Item) -> Option<Timestamp> {
+    /// Which hold keeps the row, and until when. A resent one goes out at once.
+    fn held_until(&self, state: &Inner, item: &Item) -> Option<(u64, Timestamp)> {
         if state.holds.is_empty() || item.is_resent() {
             return None;
         }
         let driver = self.drivers.find(&item.r#type)?;
         let key = self.destination(driver.as_ref(), &item.endpoint)?;
-        state.holds.get(&key).copied().filter(|until| *until > self.clock.now())
+        let until = state.holds.get(&key)?.until;
+        (until > self.clock.now()).then_some((key, until))
     }
 
-    /// The same for a row whose attempt would begin now. A resent one goes out at
-    /// once and ends the hold for the others.
-    fn held(
+    /// A resent one is attempted: that ends the hold of its destination.
+    fn end_hold(
         &self,
         state: &mut Inner,
         driver: &dyn Driver,
         item: &Item,
         owed: &mut Vec<Owed>,
         now: Timestamp,
-    ) -> Option<Timestamp> {
-        if state.holds.is_empty() || !item.is_resent() {
-            return self.held_until(state, item);
+    ) {
+        if state.holds.is_empty() {
+            return;
         }
-        let key = self.destination(driver, &item.endpoint)?;
-        if let Some(from) = state.holds.remove(&key).filter(|until| *until > now) {
-            let write = Write::Release { lane: item.lane, from, to: now };
-            owed.push(Owed { write, due: Due::default() });
+        let Some(hold) = self.destination(driver, &item.endpoint).and_then(|key| state.holds.remove(&key))
+        else {
+            return;
+        };
+        for (lane, from) in hold.rows.into_iter().filter(|(_, until)| *until > now) {
+            owed.push(Owed { write: Write::Release { lane, from, to: now }, due: Due::default() });
         }
-        None
+        // Those on their way into the table are met again, and held back if
+        // another hold keeps them.
+        state.holding.values_mut().for_each(|holds| *holds = false);
     }
 
     fn destination(&self, driver: &dyn Driver, endpoint: &str) -> Option<u64> {
@@ -493,6 +516,7 @@ impl Claims {
         owed: &mut Vec<Owed>,
     ) {
         state.lanes.set_writing_back(lane, true);
+        state.holding.extend(ids.iter().map(|id| (id.clone(), true)));
         let due = Due {
             claims: ids.iter().map(|id| self.claim(state, id, lane)).collect(),
             notes: vec![(lane, until)],
@@ -573,9 +597,18 @@ impl Inner {
         self.lanes.push_waiting(item);
     }
 
-    fn give_back(&mut self, id: &Id) {
+    /// A row of this lane waits for the hold.
+    fn wait_for(&mut self, key: u64, lane: Lane) {
+        if let Some(hold) = self.holds.get_mut(&key) {
+            hold.rows.insert((lane, hold.until));
+        }
+    }
+
+    /// The table has it again. Returns whether it was to be held back, and wasn't.
+    fn give_back(&mut self, id: &Id) -> bool {
         self.claimed.remove(id.as_str());
         self.sending.remove(id.as_str());
+        self.holding.remove(id.as_str()) == Some(false)
     }
 }
 
@@ -598,9 +631,17 @@ impl Exclusive<'_> {
         &self.state().sending
     }
 
-    /// If it is merely next in line, it isn't any more.
+    /// Whether the row is still to be held back.
+    pub(crate) fn is_held(&self, id: &str) -> bool {
+        self.state().holding.get(id).copied().unwrap_or(false)
+    }
+
+    /// If it is merely next in line, or about to be held back, it isn't any more.
     pub(crate) fn revoke(&mut self, id: &str) {
         let state = self.state_mut();
+        if let Some(holds) = state.holding.get_mut(id) {
+            *holds = false;
+        }
         if let Some(lane) = state.waiting.remove(id) {
             state.waiting_bytes -= state.lanes.drop_waiting(lane, id);
             state.claimed.remove(id);

@@ -268,7 +268,7 @@ impl Writer {
             batch.push(write);
             dues.push(due);
         }
-        let written = self.write(&batch);
+        let written = self.write(&mut batch);
         let owed_writes = batch.split_off(clients.len());
         let owed = owed_writes.into_iter().zip(dues).map(|(write, due)| Owed { write, due });
         match written {
@@ -293,19 +293,30 @@ impl Writer {
         }
     }
 
-    /// Deletes and resends must not meet an attempt that is about to begin.
-    fn write(&self, batch: &[Write]) -> Result<Vec<Result<Written, DbError>>, DbError> {
+    /// Deletes and resends must not meet an attempt that is about to begin, and
+    /// what was decided before a resend must not be written after it.
+    fn write(&self, batch: &mut [Write]) -> Result<Vec<Result<Written, DbError>>, DbError> {
         let touched = |write: &Write| match write {
             Write::Delete { id } | Write::Resend { id, .. } => Some(id.clone()),
             _ => None,
         };
         let touched: Vec<_> = batch.iter().filter_map(touched).collect();
-        if touched.is_empty() {
+        let holds = batch.iter().any(|write| matches!(write, Write::Hold { .. }));
+        if touched.is_empty() && !holds {
             return self.db.write(batch, &Sending::default());
         }
         let mut claims = self.claims.exclusive();
-        for id in touched {
+        for id in &touched {
             claims.revoke(id.as_str());
+        }
+        for write in batch.iter_mut() {
+            if let Write::Hold { ids, .. } = write {
+                ids.retain(|id| claims.is_held(id.as_str()));
+            }
+        }
+        if touched.is_empty() {
+            drop(claims);
+            return self.db.write(batch, &Sending::default());
         }
         self.db.write(batch, claims.sending())
     }

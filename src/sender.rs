@@ -239,7 +239,7 @@ impl Attempts {
             }
             if let Some(wait) = error.wait().filter(|wait| !wait.is_zero()) {
                 let until = self.clock.after(wait.min(LONGEST_HOLD));
-                self.claims.hold(driver.as_ref(), &item.endpoint, until);
+                self.claims.hold(driver.as_ref(), &item, until);
                 not_before = Some(until);
             }
         }
