@@ -72,7 +72,7 @@ pub(crate) struct Sender {
     has_lanes: bool,
     claims: Arc<Claims>,
     /// Whom the claims call; they don't own it, since it owns them.
-    _workers: Arc<Workers>,
+    workers: Arc<Workers>,
     /// Told when a thread has panicked.
     ended: Arc<Notify>,
 }
@@ -125,8 +125,7 @@ impl Sender {
             }
         })?;
         let has_lanes = db.has_lanes();
-        let _workers = workers;
-        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, _workers, ended })
+        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, workers, ended })
     }
 
     /// The lane that a notification waits in.
@@ -156,6 +155,7 @@ impl Sender {
         self.claims.stop();
         self.claims.wait_idle(deadline);
         let cut_off = self.claims.running();
+        self.workers.dismiss();
         self.recorder.close();
         self.db.close();
         cut_off
@@ -170,6 +170,7 @@ impl Sender {
 impl Drop for Sender {
     fn drop(&mut self) {
         self.claims.stop();
+        self.workers.dismiss();
         self.recorder.close();
     }
 }
