@@ -271,11 +271,12 @@ impl Attempts {
             Err(error) => {
                 let last = item.once || tried >= self.max_tries;
                 let state = match next {
-                    _ if error.is_permanent() || last => State::Failed,
+                    _ if error.is_permanent() => State::Failed,
                     Next::Stop => {
-                        tried = self.max_tries;
+                        tried = tried.max(self.max_tries);
                         State::Failed
                     }
+                    _ if last => State::Failed,
                     Next::At(at) => {
                         next_at = not_before.map_or(at, |until| at.max(until));
                         State::Pending

@@ -178,7 +178,8 @@ fn the_last_try_leaves_next_at() {
     let seen = times.clone();
     let scheduler = move |attempt: &Attempt<'_>| {
         // Different each time, and in the past: due at once.
-        let at = notify_api::Timestamp::from_secs(attempt.ended_at.as_secs() - 100 + i64::from(attempt.tried));
+        let at =
+            notify_api::Timestamp::from_secs(attempt.ended_at.as_secs() - 100 + i64::from(attempt.tried));
         seen.lock().unwrap().push(at.as_secs());
         Next::At(at)
     };
@@ -521,7 +522,6 @@ impl Driver for Instantly {
     fn check_endpoint(&self, _endpoint: &str) -> Result<(), Rejected> {
         Ok(())
     }
-
 }
 
 #[test]
@@ -751,7 +751,8 @@ fn answered(sending: support::harness::Sending) -> String {
 fn not_before_is_never_shorter_than_what_was_asked() {
     let (_directory, server, audience) = stage(Setup::default().retry_at_once());
     // Begin late in a second, where rounding hurts most.
-    let into_second = |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH).unwrap().subsec_millis();
+    let into_second =
+        |at: std::time::SystemTime| at.duration_since(std::time::UNIX_EPOCH).unwrap().subsec_millis();
     server.api.send("n", "STAGE", "a");
     let first = audience.expect("n");
     while into_second(std::time::SystemTime::now()) < 850 {
@@ -768,7 +769,8 @@ fn not_before_is_never_shorter_than_what_was_asked() {
 #[test]
 fn not_before_is_the_later_of_two_times_and_at_most_a_day() {
     let (_directory, server, audience) = stage(Setup::default());
-    for (id, wait, least, most) in [("short", 60, 3595, 3605), ("long", 7200, 7195, 7205), ("endless", 99_999_999, 86_395, 86_405)]
+    for (id, wait, least, most) in
+        [("short", 60, 3595, 3605), ("long", 7200, 7195, 7205), ("endless", 99_999_999, 86_395, 86_405)]
     {
         server.api.send(id, "STAGE", id);
         audience.expect(id).not_before(Duration::from_secs(wait));

@@ -83,11 +83,8 @@ impl Receiver {
     pub(crate) fn start(handler: impl Fn(&Hit) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            handler: Box::new(handler),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        let shared =
+            Arc::new(Shared { handler: Box::new(handler), state: Mutex::default(), changed: Condvar::new() });
         let accepting = shared.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -138,12 +135,7 @@ impl Receiver {
 
     /// Waits until the hits are what they should be.
     #[track_caller]
-    pub(crate) fn await_hits<T>(
-        &self,
-        limit: Duration,
-        what: &str,
-        look: impl Fn(&[Hit]) -> Option<T>,
-    ) -> T {
+    pub(crate) fn await_hits<T>(&self, limit: Duration, what: &str, look: impl Fn(&[Hit]) -> Option<T>) -> T {
         self.await_state(limit, what, |state| look(&state.hits))
     }
 
