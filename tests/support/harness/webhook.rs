@@ -74,8 +74,6 @@ struct Shared {
 struct State {
     hits: Vec<Hit>,
     open: usize,
-    answering: usize,
-    most_at_once: usize,
     closed: bool,
 }
 
@@ -126,11 +124,6 @@ impl Receiver {
 
     pub(crate) fn ids(&self) -> HashSet<String> {
         self.shared.state.lock().unwrap().hits.iter().map(|hit| hit.id.clone()).collect()
-    }
-
-    /// So many requests were being answered at the same time.
-    pub(crate) fn most_at_once(&self) -> usize {
-        self.shared.state.lock().unwrap().most_at_once
     }
 
     /// Waits until the hits are what they should be.
@@ -196,13 +189,8 @@ impl Shared {
                 path: head.start.split(' ').nth(1).unwrap_or_default().to_owned(),
                 at: Instant::now(),
             };
-            self.change(|state| {
-                state.answering += 1;
-                state.most_at_once = state.most_at_once.max(state.answering);
-                state.hits.push(hit.clone());
-            });
-            let goes_on = self.answer(&hit, &mut reader);
-            if !goes_on? {
+            self.change(|state| state.hits.push(hit.clone()));
+            if !self.answer(&hit, &mut reader)? {
                 break;
             }
         }
@@ -217,8 +205,6 @@ impl Shared {
         if matches!(reply, Reply::Hang) {
             let _ = io::copy(reader, &mut io::sink());
         }
-        // Counted before the client can know it.
-        self.change(|state| state.answering -= 1);
         let (status, header, body) = match reply {
             Reply::Status(status, body) => (status, String::new(), body),
             Reply::Header(status, name, value) => (status, format!("{name}: {value}\r\n"), Vec::new()),
