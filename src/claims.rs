@@ -11,7 +11,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,11 @@ pub(crate) struct Claims {
     max_tries: u32,
     slots: usize,
     state: Mutex<Inner>,
+    /// How many attempts are running, for those who can't wait for the lock: a
+    /// write that another program holds up may hold it for seconds.
+    running: AtomicUsize,
+    /// No attempt may begin any more.
+    stopping: AtomicBool,
     /// The earliest time at which something falls due has changed, or it's time to stop.
     timer: Condvar,
     /// The last running attempt has ended.
@@ -84,7 +92,6 @@ struct Inner {
     paused: Option<(Instant, Duration)>,
     /// When the timer will go off.
     armed: Option<Timestamp>,
-    stopping: bool,
 }
 
 /// A destination wants nothing for now.
@@ -115,6 +122,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.claims.lock();
         state.lanes.end(self.lane, self.answer);
+        self.claims.running.fetch_sub(1, Ordering::Relaxed);
         if state.lanes.running() == 0 {
             self.claims.idle.notify_all();
         }
@@ -196,7 +204,6 @@ impl Claims {
             unrecordable: false,
             paused: None,
             armed: None,
-            stopping: false,
         };
         Self {
             db,
@@ -206,6 +213,8 @@ impl Claims {
             max_tries,
             slots,
             state: Mutex::new(state),
+            running: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             timer: Condvar::new(),
             idle: Condvar::new(),
             wake: OnceLock::new(),
@@ -253,6 +262,7 @@ impl Claims {
             }
             state.sending.insert(item.id.clone());
             state.lanes.begin(lane);
+            self.running.fetch_add(1, Ordering::Relaxed);
             let claim = Claim { claims: self.clone(), id: Some(item.id.clone()), lane };
             let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered };
             found.begun = Some(Begun { driver: driver.clone(), item, claim, slot });
@@ -330,7 +340,7 @@ impl Claims {
     /// Sleeps until something falls due, calls `wake`, and so on; returns when stopped.
     pub(crate) fn run_timer(&self) {
         let mut state = self.lock();
-        while !state.stopping {
+        while !self.is_stopping() {
             if self.pick(&mut state, self.clock.now()).is_some() {
                 drop(state);
                 self.wake();
@@ -351,10 +361,21 @@ impl Claims {
         }
     }
 
-    /// From now on no attempt begins.
+    /// From now on no attempt begins. Never waits.
+    pub(crate) fn begin_no_more(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and ends the timer. Waits for the lock, so that the timer can't
+    /// miss it.
     pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
+        self.begin_no_more();
+        drop(self.lock());
         self.timer.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Waits until no attempt runs; false if that takes longer than `deadline`.
@@ -370,9 +391,9 @@ impl Claims {
         true
     }
 
-    /// How many attempts are running.
+    /// How many attempts are running. Never waits.
     pub(crate) fn running(&self) -> usize {
-        self.lock().lanes.running()
+        self.running.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -401,7 +422,7 @@ impl Claims {
 
     /// The lane that may begin an attempt now.
     fn pick(&self, state: &mut Inner, now: Timestamp) -> Option<Lane> {
-        if state.stopping
+        if self.is_stopping()
             || state.unrecordable
             || state.sending.len() >= self.slots + MAX_UNRECORDED
             || state.paused.is_some_and(|(until, _)| Instant::now() < until)

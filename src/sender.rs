@@ -163,7 +163,7 @@ impl Sender {
 
     /// From now on no attempt begins.
     pub(crate) fn begin_no_more(&self) {
-        self.claims.stop();
+        self.claims.begin_no_more();
     }
 }
 
