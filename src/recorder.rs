@@ -298,6 +298,7 @@ impl Writer {
             }
             Err(error) => {
                 self.failed(&error);
+                self.note_doubtful(&batch);
                 let reason = error.to_string();
                 for client in clients {
                     let _ = client.reply.send(Err(DbError::unavailable(reason.clone())));
@@ -379,6 +380,15 @@ impl Writer {
         if !due.is_empty() {
             self.claims.note(due);
         }
+    }
+
+    /// Tells the sender what may have been stored all the same: a look costs little.
+    fn note_doubtful(&self, batch: &[Write]) {
+        let creates = batch.iter().filter_map(|write| match write {
+            Write::Create(item) => Some((item.lane, item.next_at)),
+            _ => None,
+        });
+        self.claims.note(creates);
     }
 
     fn settle(&mut self, done: impl ExactSizeIterator<Item = (Owed, Result<Written, DbError>)>) {

@@ -10,13 +10,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use notify_api::db::sqlite::Sqlite;
 use rusqlite::Connection as Database;
 use serde_json::json;
-use support::harness::{Gate, Receiver, Reply, Server, eventually, within};
+use support::harness::{
+    Audience, Gate, Library, MOMENT, Receiver, Reply, Server, Setup, Stage, TenMethods, eventually, now,
+    within,
+};
 use tempfile::{TempDir, tempdir};
 
 /// Room for the database and some notifications.
@@ -264,6 +269,65 @@ fn a_lock_that_is_given_up_in_time_is_not_noticed() {
     });
     api.await_state("n", 1);
     assert_eq!((api.health(), changes(&server)), (200, (0, 0)));
+}
+
+/// A server on a database of ten methods.
+fn ten_methods() -> (TempDir, TenMethods, Library, Audience) {
+    let directory = tempdir().unwrap();
+    let db = TenMethods::new(Sqlite::open(directory.path().join("notify.db")).unwrap());
+    let (driver, audience) = Stage::new("STAGE");
+    let server =
+        Library::start_on(Arc::new(db.clone()), Setup::default().tries(3).retry_at_once(), |server| {
+            server.register(driver).unwrap();
+        });
+    (directory, db, server, audience)
+}
+
+#[test]
+fn ten_methods_make_a_working_server() {
+    let (_directory, _db, server, audience) = ten_methods();
+    let api = server.api;
+    api.send("n", "STAGE", "a");
+    audience.expect("n").fail();
+    let second = audience.expect("n");
+    assert_eq!(api.delete("n"), 409);
+    second.deliver("second");
+    assert_eq!(api.await_state("n", 1)["tried"], 2);
+    api.resend("n");
+    audience.expect("n").deliver("third");
+    eventually("the third", || (api.response_text("n") == "third").then_some(()));
+    api.send_once("once", "STAGE", "b");
+    audience.expect("once").fail();
+    assert_eq!(api.await_state("once", 2)["tried"], 3);
+    assert_eq!(api.delete("once"), 200);
+    api.clear("/clear", now() + 100);
+    assert_eq!((api.find("n"), api.find("once")), (None, None));
+    audience.none();
+}
+
+#[test]
+fn ten_methods_that_fail_for_a_while_lose_and_repeat_nothing() {
+    let (_directory, db, server, audience) = ten_methods();
+    let api = server.api;
+    api.send("n", "STAGE", "a");
+    let sending = audience.expect("n");
+    api.send("waiting", "STAGE", "a");
+    db.set_broken(true);
+    sending.deliver("delivered");
+    within(Duration::from_secs(5), "health is red", || (api.health() == 503).then_some(()));
+    assert_eq!(api.command("/resend", "waiting"), 503);
+    let refused = json!({"id": "refused", "type": "STAGE", "endpoint": "a", "payload": 1});
+    assert_eq!(api.post("/send", &refused).status, 503);
+    // It may have begun before anybody knew.
+    let begun = audience.next_within(MOMENT);
+    db.set_broken(false);
+    api.await_state("n", 1);
+    within(Duration::from_secs(10), "health is green again", || (api.health() == 200).then_some(()));
+    let waiting = begun.unwrap_or_else(|| audience.next());
+    assert_eq!(waiting.id, "waiting");
+    waiting.deliver("ok");
+    api.await_state("waiting", 1);
+    audience.none();
 }
 
 #[test]

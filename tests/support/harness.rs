@@ -10,6 +10,7 @@ mod library;
 mod process;
 mod stage;
 mod table;
+mod ten;
 mod webhook;
 
 use std::{
@@ -22,6 +23,7 @@ pub(crate) use library::{Library, Setup};
 pub(crate) use process::Server;
 pub(crate) use stage::{Audience, Sending, Stage};
 pub(crate) use table::Table;
+pub(crate) use ten::TenMethods;
 pub(crate) use webhook::{Gate, Hit, Receiver, Reply};
 
 /// What should happen at once may take this long on a busy machine.
