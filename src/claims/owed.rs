@@ -51,12 +51,14 @@ impl Claims {
         for (mut owed, written) in done {
             for claim in &mut owed.due.claims {
                 let id = claim.id.take().expect("a claim is settled once");
+                let is_overruled = state.holding.get(&id) == Some(&false);
                 match (&owed.write, &written) {
                     // Its lease has ended with it.
                     (Write::Outcome(_), Ok(_)) => state.forget(&id),
                     _ => state.give_back(&id, claim.lane),
                 }
                 match written {
+                    _ if is_overruled => state.lanes.note(claim.lane, Timestamp::MIN),
                     Ok(Written::Superseded) => state.lanes.note(claim.lane, Timestamp::MIN),
                     Ok(_) => {}
                     Err(_) => state.lanes.note(claim.lane, self.clock.now() + REFUSED),
