@@ -36,8 +36,11 @@ pub(crate) struct Receiver {
 struct Shared {
     received: Mutex<Vec<Received>>,
     came: Condvar,
-    answer: Box<dyn Fn(&Received) -> (u16, Vec<u8>) + Send + Sync>,
+    answer: Box<Answer>,
 }
+
+/// Makes a status and a body.
+type Answer = dyn Fn(&Received) -> (u16, Vec<u8>) + Send + Sync;
 
 impl Receiver {
     /// Answers everything with 200 and `ok`.
