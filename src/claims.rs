@@ -43,6 +43,9 @@ pub(crate) use owed::{Due, Owed};
 /// beside those that run: what a crash repeats is bounded by it.
 const MAX_UNRECORDED: usize = 64;
 
+/// The same for the bytes of their responses.
+const MAX_UNRECORDED_BYTES: usize = 8 << 20;
+
 /// How long claiming pauses after the database failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -78,6 +81,8 @@ struct Inner {
     /// The lanes of those that wait.
     waiting: HashMap<Id, Lane>,
     waiting_bytes: usize,
+    /// Bytes of responses that are not stored yet.
+    unrecorded_bytes: usize,
     /// Where other processes share the table: the leases of all that is claimed,
     leases: HashMap<Id, u64>,
     /// and those that can be given back, with the lanes to look at then.
@@ -117,6 +122,7 @@ impl Claims {
             sending: Sending::default(),
             waiting: HashMap::new(),
             waiting_bytes: 0,
+            unrecorded_bytes: 0,
             leases: HashMap::new(),
             returned: Vec::new(),
             holds: Holds::default(),
@@ -183,7 +189,7 @@ impl Claims {
             state.lanes.begin(lane);
             self.running.fetch_add(1, Ordering::Relaxed);
             let claim = Claim { claims: self.clone(), id: Some(item.id.clone()), lane };
-            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered };
+            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered, unrecorded_bytes: 0 };
             found.begun = Some(Begun { driver: driver.clone(), item, claim, slot });
             break;
         }
@@ -313,6 +319,7 @@ impl Claims {
         if self.is_stopping()
             || state.unrecordable
             || state.sending.len() >= self.slots + MAX_UNRECORDED
+            || state.unrecorded_bytes >= MAX_UNRECORDED_BYTES
             || state.paused.is_some_and(|(until, _)| Instant::now() < until)
         {
             return None;

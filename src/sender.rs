@@ -245,8 +245,7 @@ impl Attempts {
             }
         }
         let outcome = self.outcome(&item, sent, ended_at, not_before);
-        self.recorder.owe([Owed::outcome(outcome, claim)]);
-        drop(slot);
+        self.recorder.owe([Owed::outcome(outcome, claim, slot)]);
         true
     }
 

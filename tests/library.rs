@@ -102,7 +102,6 @@ async fn start_and_shutdown() {
 }
 
 #[tokio::test]
-#[ignore = "workers that have made attempts keep the database and its lock for ten seconds after a shutdown"]
 async fn after_a_shutdown_the_database_is_free() {
     let directory = tempfile::tempdir().unwrap();
     for id in ["a", "b"] {

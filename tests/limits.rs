@@ -336,7 +336,6 @@ fn what_is_delivered_while_the_database_is_held_up_is_not_sent_again() {
 }
 
 #[test]
-#[ignore = "/health stays red until the next write, however long the database has been well"]
 fn health_is_well_again_without_a_write() {
     let (home, receiver) = (Home::new(), Receiver::new());
     let server = home.start(&[]);

@@ -128,6 +128,7 @@ impl Claims {
             claims: ids.iter().map(|id| self.claim(state, id, lane)).collect(),
             notes: vec![(lane, until)],
             written_back: Some(lane),
+            ..Due::default()
         };
         owed.push(Owed { write: Write::Hold { ids, until }, due });
     }
@@ -148,7 +149,7 @@ impl Claims {
             response: reason.into_bytes(),
             keep_response: true,
         };
-        Owed::outcome(outcome, claim)
+        Owed::end(outcome, claim)
     }
 
     /// Rows that another program wrote get their lanes.
@@ -166,7 +167,7 @@ impl Claims {
             notes.push((lane, row.next_at));
             lanes.push((row.id, lane));
         }
-        let due = Due { claims: Vec::new(), notes, written_back: Some(Lane::NONE) };
+        let due = Due { notes, written_back: Some(Lane::NONE), ..Due::default() };
         owed.push(Owed { write: Write::Assign(lanes), due });
         Ok(())
     }

@@ -44,12 +44,15 @@ pub(crate) struct Slot {
     pub(super) lane: Lane,
     /// What the attempt says about its lane.
     pub(crate) answer: Answer,
+    /// The length of the response that waits to be stored then.
+    pub(crate) unrecorded_bytes: usize,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.claims.lock();
         state.lanes.end(self.lane, self.answer);
+        state.unrecorded_bytes += self.unrecorded_bytes;
         self.claims.running.fetch_sub(1, Ordering::Relaxed);
         if state.lanes.running() == 0 {
             self.claims.idle.notify_all();
