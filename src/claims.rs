@@ -296,15 +296,19 @@ impl Claims {
 
     /// Ends a critical section that may have made something due.
     fn unlock(&self, mut state: MutexGuard<'_, Inner>) {
+        let due = self.pick(&mut state, self.clock.now()).is_some();
+        self.unlock_quietly(state);
+        if due {
+            self.wake();
+        }
+    }
+
+    /// Ends a critical section after which this thread goes on with what is due.
+    fn unlock_quietly(&self, mut state: MutexGuard<'_, Inner>) {
         let earliest = state.lanes.next_timer();
         if earliest.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
             state.armed = earliest;
             self.timer.notify_one();
-        }
-        let due = self.pick(&mut state, self.clock.now()).is_some();
-        drop(state);
-        if due {
-            self.wake();
         }
     }
 

@@ -57,7 +57,8 @@ impl Drop for Slot {
         if state.lanes.running() == 0 {
             self.claims.idle.notify_all();
         }
-        self.claims.unlock(state);
+        // Nobody is woken for the free slot: whoever had it looks for more right away.
+        self.claims.unlock_quietly(state);
     }
 }
 
