@@ -164,8 +164,10 @@ impl Claims {
     /// Begins the next attempt, if there is one to begin now.
     pub(crate) fn next(self: &Arc<Self>) -> Found {
         let mut found = Found::default();
-        let now = self.clock.now();
         let mut state = self.lock();
+        // Asked under the lock: an earlier time than the lanes have seen would find
+        // none of the rows that are due by theirs, for ever.
+        let now = self.clock.now();
         while let Some(lane) = self.pick(&mut state, now) {
             let Some(item) = state.take_waiting(lane) else {
                 match self.fill(&mut state, lane, now, &mut found.owed) {

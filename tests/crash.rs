@@ -176,6 +176,39 @@ fn nothing_is_lost_and_little_repeated_when_the_process_is_killed() {
     println!("{} accepted, {repeats:?} repeats after the kills", accepted.len());
 }
 
+#[test]
+fn a_kill_repeats_no_more_when_nothing_could_be_recorded_for_a_while() {
+    const ALL: usize = 400;
+    let (directory, gate) = (tempdir().unwrap(), Gate::default());
+    let held = gate.clone();
+    let receiver = Receiver::start(move |_| Reply::Wait(held.clone()));
+    let mut server = real(directory.path());
+    for number in 0..ALL {
+        server.api.send(&format!("n{number}"), "HTTPPOST", &receiver.url("/"));
+    }
+    receiver.await_hits(PATIENCE, "a first one", |hits| (!hits.is_empty()).then_some(()));
+    // Every outcome from now on has to wait for this.
+    let other = rusqlite::Connection::open(directory.path().join("notify.db")).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    gate.open();
+    let many = |hits: &[Hit]| (hits.len() >= UNRECORDED).then_some(());
+    receiver.await_hits(PATIENCE, "attempts go on for a while", many);
+    thread::sleep(Duration::from_millis(300));
+    server.kill();
+    receiver.await_closed();
+    let first_life = receiver.hits().len();
+    assert!(first_life <= THREADS + UNRECORDED, "{first_life} attempts");
+    drop(other);
+    let server = real(directory.path());
+    let all = |hits: &[Hit]| (hits.len() >= ALL + first_life).then_some(());
+    receiver.await_hits(PATIENCE, "all", all);
+    for number in 0..ALL {
+        server.api.await_state(&format!("n{number}"), 1);
+    }
+    assert_eq!(receiver.ids().len(), ALL);
+    assert_eq!(repeats(&receiver.hits(), &[first_life, ALL + first_life]), [first_life, 0, 0]);
+}
+
 // --- A control: a store that says "done" too early.
 
 /// Keeps creates in memory for a while before it stores them.

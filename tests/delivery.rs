@@ -9,7 +9,11 @@ mod support {
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -217,11 +221,73 @@ fn no_limit_is_the_largest_number() {
 fn no_threads_means_one() {
     let (_directory, server, audience) = stage(Setup::default().threads(0));
     server.api.send("a", "STAGE", "a");
-    server.api.send("b", "STAGE", "b");
     let first = audience.expect("a");
+    server.api.send("b", "STAGE", "b");
     audience.none();
     first.deliver("ok");
     audience.expect("b").deliver("ok");
+}
+
+/// Fails at once, and counts.
+struct Failing(Arc<AtomicUsize>);
+
+impl Driver for Failing {
+    fn r#type(&self) -> &str {
+        "FAILING"
+    }
+
+    fn send(&self, _delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(SendError::temporary("not now"))
+    }
+
+    fn verify(&self, _content: &[u8]) -> Result<(), Rejected> {
+        Ok(())
+    }
+
+    fn check_endpoint(&self, _endpoint: &str) -> Result<(), Rejected> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_second_that_begins_while_all_are_busy_stops_nobody() {
+    let (directory, sends) = (tempdir().unwrap(), Arc::new(AtomicUsize::new(0)));
+    // Some keep all threads busy, others fall due as each second begins.
+    let scheduler = |attempt: &Attempt<'_>| match attempt.id.starts_with("busy") {
+        true => Next::At(attempt.ended_at),
+        false => Next::At(attempt.ended_at + Duration::from_secs(1)),
+    };
+    let setup = Setup::default().threads(10).tries(0).scheduler(scheduler);
+    let driver = Failing(sends.clone());
+    let server = Library::start(directory.path(), setup, |server| {
+        server.register(driver).unwrap();
+    });
+    for number in 0..40 {
+        server.api.send(&format!("busy{number}"), "FAILING", &format!("b{number}"));
+        server.api.send(&format!("second{number}"), "FAILING", &format!("s{number}"));
+    }
+    let api = server.api;
+    let is_over = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        // A delete keeps attempts from beginning until it is on the disk.
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed)
+                    && api.call("POST", "/delete", "{\"id\":\"x\"}").is_ok()
+                {}
+            });
+        }
+        let goes_on = (0..6).all(|_| {
+            let before = sends.load(Ordering::Relaxed);
+            thread::sleep(Duration::from_secs(1));
+            sends.load(Ordering::Relaxed) > before + 10
+        });
+        is_over.store(true, Ordering::Relaxed);
+        // The deletes would wait for ever otherwise.
+        drop(server);
+        assert!(goes_on, "the server has stopped sending");
+    });
 }
 
 // --- Exactly one attempt.

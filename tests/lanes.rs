@@ -17,7 +17,7 @@ use std::{
 };
 
 use support::harness::{
-    Api, Audience, Library, PATIENCE, Receiver, Reply, Sending, Server, Setup, Stage, Table, now,
+    Api, Audience, Library, PATIENCE, Receiver, Reply, Sending, Server, Setup, Stage, Table, eventually, now,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -424,6 +424,9 @@ fn the_rule_holds(slots: usize, lanes: usize, steps: usize, seed: u64) {
         expected.sort();
         assert_eq!(names, expected, "{context}");
         running.append(&mut arrived);
+        // What ended may still be on its way to the server's books.
+        let counted = || server.api.call("GET", "/health", "").unwrap().json()["sending"] == running.len();
+        eventually(&format!("{context}: all is counted"), || counted().then_some(()));
         let surplus = audience.next_within(Duration::from_millis(if step % 8 == 0 { 20 } else { 1 }));
         assert_eq!(surplus.map(|sending| sending.id), None, "{context}: more than {expected:?}");
     }

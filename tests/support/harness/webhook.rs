@@ -11,6 +11,9 @@ use std::{
 
 use super::{PATIENCE, api::read_head};
 
+/// What a receiver asks of itself.
+const LAST: &str = "/the-last-connection";
+
 /// Takes webhooks and remembers them.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
@@ -143,6 +146,12 @@ impl Receiver {
     /// Waits until all that was on its way here from a dead client has been read.
     #[track_caller]
     pub(crate) fn await_closed(&self) {
+        // Connections are accepted in their order: once this one is, the earlier
+        // ones are known.
+        let mut last = TcpStream::connect(self.address).unwrap();
+        write!(last, "GET {LAST} HTTP/1.1\r\n\r\n").unwrap();
+        last.read_exact(&mut [0]).unwrap();
+        drop(last);
         self.await_state(PATIENCE, "all connections end", |state| (state.open == 0).then_some(()));
     }
 
@@ -183,6 +192,9 @@ impl Shared {
         let mut reader = BufReader::new(stream);
         while let Some(head) = read_head(&mut reader)? {
             io::copy(&mut reader.by_ref().take(head.content_length as u64), &mut io::sink())?;
+            if head.start.contains(LAST) {
+                return reader.get_mut().write_all(b"!");
+            }
             let id = head.headers.iter().find(|(name, _)| name == "idempotency-key");
             let hit = Hit {
                 id: id.map(|(_, id)| id.clone()).unwrap_or_default(),
