@@ -1110,7 +1110,10 @@ fn a_stop_waits_for_what_is_being_sent_and_stores_its_outcome() {
     let running = audience.expect("running");
     api.send("waiting", "STAGE", "a");
     let stopping = thread::spawn(move || server.stop(PATIENCE));
-    audience.none();
+    // It has begun to stop when it doesn't let anybody in any more.
+    while api.call("GET", "/health", "").is_ok() {
+        thread::yield_now();
+    }
     running.deliver("in time");
     stopping.join().unwrap();
     assert!(audience.0.try_recv().is_err(), "no new attempts");
