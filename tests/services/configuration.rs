@@ -1,0 +1,100 @@
+//! What the program makes of its variables: drivers that are on, warnings, and
+//! starts that are refused.
+
+use crate::{
+    appliance::{Appliance, help, refusal},
+    kind_of, taking_all,
+};
+
+#[test]
+fn half_a_driver_is_off_with_one_warning() {
+    for (variables, warning) in [
+        (&["NOTIFY_TG_TOKEN"][..], "Telegram is off: NOTIFY_TG_TOKEN is set, but NOTIFY_TG_TARGET is not"),
+        (&["NOTIFY_TG_TARGET"], "Telegram is off: NOTIFY_TG_TARGET is set, but NOTIFY_TG_TOKEN is not"),
+        (&["NOTIFY_AV8D_USER"], "SMS is off: NOTIFY_AV8D_USER is set, but NOTIFY_AV8D_PASS is not"),
+        (&["NOTIFY_AV8D_PASS"], "SMS is off: NOTIFY_AV8D_PASS is set, but NOTIFY_AV8D_USER is not"),
+        (&["NOTIFY_SMTP_SERVER"], "mail is off: NOTIFY_SMTP_SERVER is set, but NOTIFY_SMTP_FROM is not"),
+        (&["NOTIFY_SMTP_FROM"], "mail is off: NOTIFY_SMTP_FROM is set, but NOTIFY_SMTP_SERVER is not"),
+        (
+            &["NOTIFY_SMTP_SERVER", "NOTIFY_SMTP_FROM", "NOTIFY_SMTP_USER"],
+            "mail is off: NOTIFY_SMTP_USER, NOTIFY_SMTP_PASS, NOTIFY_SMTP_AUTH: there is a user, but no password",
+        ),
+        (
+            &["NOTIFY_SMTP_SERVER", "NOTIFY_SMTP_FROM", "NOTIFY_SMTP_PASS"],
+            "mail is off: NOTIFY_SMTP_USER, NOTIFY_SMTP_PASS, NOTIFY_SMTP_AUTH: there is a password, but no user",
+        ),
+        (
+            &["NOTIFY_SMTP_SERVER", "NOTIFY_SMTP_FROM", "NOTIFY_SMTP_AUTH"],
+            "mail is off: NOTIFY_SMTP_USER, NOTIFY_SMTP_PASS, NOTIFY_SMTP_AUTH: logging in takes a user and a password",
+        ),
+    ] {
+        let value = |name: &str| match name {
+            "NOTIFY_TG_TARGET" => "me=1",
+            "NOTIFY_SMTP_SERVER" => "mail.example.org:25",
+            "NOTIFY_SMTP_FROM" => "nas@example.org",
+            "NOTIFY_SMTP_AUTH" => "login",
+            _ => "hush",
+        };
+        let appliance = Appliance::start(variables.iter().map(|name| (*name, value(name))));
+        let kinds = ["TGPlain", "TGHTML", "TGMarkdown", "SENDGRID", "SMSAV8D", "SMTP", "SMTPHTML"];
+        for kind in kinds {
+            let sentence = appliance.try_send("/send", "a", kind, "me", "\"x\"").refusal();
+            assert_eq!(sentence, format!("no driver of type {kind:?} is on, only: HTTPGET, HTTPPOST"));
+            assert!(appliance.is_unknown("a"));
+        }
+        let log = appliance.stop();
+        let warnings: Vec<&str> = log.lines().filter_map(|line| line.split(" WARN ").nth(1)).collect();
+        assert_eq!(warnings, [warning], "{log}");
+        assert!(
+            log.contains("drivers=HTTPGET,HTTPPOST") || log.contains("drivers=\"HTTPGET,HTTPPOST\""),
+            "{log}"
+        );
+        assert!(!log.contains("hush"), "{log}");
+    }
+}
+
+#[test]
+fn only_what_is_set_is_on_and_empty_is_unset() {
+    let sink = taking_all();
+    let appliance = Appliance::start([
+        ("NOTIFY_SENDGRID_KEY", "key"),
+        ("NOTIFY_SENDGRID_URL", &sink.url("")),
+        ("NOTIFY_TG_TOKEN", ""),
+        ("NOTIFY_AV8D_USER", ""),
+        ("NOTIFY_SMTP_SERVER", ""),
+        ("NOTIFY_SMTP_TLS", ""),
+    ]);
+    let sentence = appliance.try_send("/send", "a", "TGPlain", "me", "\"x\"").refusal();
+    assert_eq!(sentence, "no driver of type \"TGPlain\" is on, only: HTTPGET, HTTPPOST, SENDGRID");
+    appliance.send("a", "SENDGRID", "", crate::SENDGRID_MAIL);
+    sink.wait_for(1);
+    assert_eq!(kind_of(&sink.only()), "SENDGRID");
+    let log = appliance.stop();
+    assert!(!log.contains(" WARN "), "{log}");
+}
+
+#[test]
+fn a_password_in_clear_is_a_warning_beyond_loopback() {
+    let warns = |server: &'static str, tls: &'static str, auth: &'static str| {
+        let log = Appliance::start([
+            ("NOTIFY_SMTP_SERVER", server),
+            ("NOTIFY_SMTP_FROM", "nas@example.org"),
+            ("NOTIFY_SMTP_USER", "user"),
+            ("NOTIFY_SMTP_PASS", "hush"),
+            ("NOTIFY_SMTP_TLS", tls),
+            ("NOTIFY_SMTP_AUTH", auth),
+        ])
+        .stop();
+        assert!(log.contains("SMTP,SMTPHTML") && !log.contains("hush"), "{log}");
+        let warning = format!("the SMTP password travels to {server} in clear");
+        assert_eq!(log.matches(" WARN ").count(), log.matches(&warning).count(), "{log}");
+        log.contains(&warning)
+    };
+    assert!(warns("mail.example.org:25", "", ""));
+    assert!(warns("192.0.2.1:25", "none", "login"));
+    assert!(!warns("mail.example.org:25", "starttls", "plain"));
+    assert!(!warns("mail.example.org:465", "tls", ""));
+    assert!(!warns("mail.example.org:25", "", "none"));
+    assert!(!warns("127.0.0.1:25", "", ""));
+    assert!(!warns("localhost:25", "none", ""));
+}
