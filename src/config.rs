@@ -215,6 +215,11 @@ impl Config {
         })
     }
 
+    /// What no receiver may tell anybody, should it know of it.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.services.secrets().into_iter().chain(self.token.as_deref())
+    }
+
     /// Says that the address to listen on is wrong.
     pub(crate) fn wrong_bind(&self, reason: impl fmt::Display) -> ConfigError {
         HTTP_BIND.wrong(&self.bind, reason.to_string())

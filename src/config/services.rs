@@ -50,6 +50,16 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// What nobody may see of them.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let Self { telegram, sendgrid, every8d, smtp } = self;
+        let telegram = telegram.iter().flat_map(TelegramConfig::secrets);
+        let sendgrid = sendgrid.iter().flat_map(SendGridConfig::secrets);
+        let every8d = every8d.iter().flat_map(Every8dConfig::secrets);
+        let smtp = smtp.iter().flat_map(SmtpConfig::secrets);
+        telegram.chain(sendgrid).chain(every8d).chain(smtp).collect()
+    }
+
     /// Reads and checks their variables. What is half set is off, with a warning.
     pub(super) fn read(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
         Ok(Self {

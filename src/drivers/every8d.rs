@@ -36,10 +36,17 @@ pub struct Every8d {
     config: Every8dConfig,
 }
 
+impl Every8dConfig {
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(self.password.as_str()), self.url.secret()].into_iter().flatten()
+    }
+}
+
 impl Every8d {
     /// A driver that sends over `web`; nothing it returns has the password in it.
     pub fn new(web: &WebClient, config: Every8dConfig) -> Masked<Self> {
-        let mask = Mask::new([config.password.as_str()].into_iter().chain(config.url.password()));
+        let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config }, mask)
     }
 }

@@ -34,10 +34,17 @@ pub struct SendGrid {
     config: SendGridConfig,
 }
 
+impl SendGridConfig {
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(self.key.as_str()), self.url.secret()].into_iter().flatten()
+    }
+}
+
 impl SendGrid {
     /// A driver that sends over `web`; nothing it returns has the key in it.
     pub fn new(web: &WebClient, config: SendGridConfig) -> Masked<Self> {
-        let mask = Mask::new([config.key.as_str()].into_iter().chain(config.url.password()));
+        let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config }, mask)
     }
 }

@@ -81,7 +81,7 @@ impl Smtp {
     }
 
     fn masked(account: Arc<Account>, format: Format) -> Masked<Self> {
-        let mask = Mask::new(account.config.auth.credentials().map(|credentials| &credentials.password));
+        let mask = Mask::new(account.config.secrets());
         Masked::new(Self { account, format }, mask)
     }
 }

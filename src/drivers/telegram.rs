@@ -55,13 +55,19 @@ pub struct Telegram {
     markup: Markup,
 }
 
+impl TelegramConfig {
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        // What precedes the colon is the bot's public number.
+        let key = self.token.split_once(':').map(|(_, key)| key);
+        [Some(self.token.as_str()), key, self.url.secret()].into_iter().flatten()
+    }
+}
+
 impl Telegram {
     /// A driver that sends over `web`; nothing it returns has the token in it.
     pub fn new(web: &WebClient, config: TelegramConfig, markup: Markup) -> Masked<Self> {
-        // What precedes the colon is the bot's public number.
-        let key = config.token.split_once(':').map(|(_, key)| key);
-        let secrets = [Some(config.token.as_str()), key, config.url.password()];
-        let mask = Mask::new(secrets.into_iter().flatten());
+        let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config, markup }, mask)
     }
 

@@ -22,7 +22,7 @@ use ureq::{
 
 pub(crate) use self::{
     answer::{Answer, Ending},
-    base::{basic, clear_credentials},
+    base::{basic, clear_credentials, secret},
 };
 pub use self::{
     base::{BaseUrl, InvalidUrl},

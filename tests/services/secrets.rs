@@ -48,7 +48,13 @@ fn disguises(secret: &str) -> Vec<String> {
     vec![
         secret.to_owned(),
         percent(secret),
-        percent(secret).to_lowercase(),
+        secret
+            .bytes()
+            .map(|byte| match byte.is_ascii_alphanumeric() {
+                true => char::from(byte).to_string(),
+                false => format!("%{byte:02x}"),
+            })
+            .collect(),
         secret.bytes().map(|byte| format!("%{byte:02X}")).collect(),
         form,
         json[1..json.len() - 1].to_owned(),
@@ -115,6 +121,103 @@ fn environment(sink: &Sink, mail_port: u16) -> Vec<(&'static str, String)> {
 }
 
 const MAIL: &str = r#"{"To": {"Address": "ada@example.org"}, "Subject": "s", "Content": "c"}"#;
+
+#[test]
+fn whatever_services_tell_no_secret_gets_out() {
+    // How each of them answers, told by the first word of the text or the host.
+    let sink = Sink::start(|seen, peer| {
+        let gossip = gossip();
+        let said = format!("{gossip} {}", seen.head);
+        let is_ok = !seen.head.contains("bad") && !String::from_utf8_lossy(&seen.body).contains("bad");
+        let body = match kind_of(seen) {
+            "Telegram" => json!({"ok": is_ok, "description": said}).to_string(),
+            "SMSAV8D" if is_ok => format!("1,{said}"),
+            _ => said,
+        };
+        let headers = [("Location", gossip.as_str()), ("X-Message-Id", &gossip)];
+        match (is_ok, seen.head.contains("redirect")) {
+            (true, _) => peer.answer("200 OK", &headers[1..], body.as_bytes()),
+            (_, true) => peer.answer("302 Found", &headers[..1], b""),
+            (false, false) => peer.answer("400 Bad Request", &headers[1..], body.as_bytes()),
+        }
+    });
+    let mail = Scripted::start(|connection, peer| {
+        peer.serve(|stage, line| match (stage, connection) {
+            // A mail that is taken, then a login that is refused.
+            ("mail", 0) => Some(format!("250 took it from {}", gossip())),
+            ("AUTH", 1) => Some(format!("535-{line}\r\n535 {}", gossip())),
+            ("QUIT", 0) => Some(String::new()),
+            _ => None,
+        });
+    });
+    let environment = environment(&sink, mail.port);
+    let appliance = Appliance::start(environment.clone());
+    let mut ids = Vec::new();
+    let mut send = |id: String, kind: &str, endpoint: &str, payload: &str| {
+        appliance.send(&id, kind, endpoint, payload);
+        appliance.outcome(&id);
+        ids.push(id);
+    };
+    for service in services(&sink.url("")) {
+        let kind = service.kind;
+        send(format!("good {kind}"), kind, &service.endpoint, service.payload);
+        let bad = match kind {
+            "HTTPGET" => (r#"{"values": {"a": "bad"}}"#, service.endpoint.as_str()),
+            "HTTPPOST" => (r#"{"body": "bad"}"#, service.endpoint.as_str()),
+            "SENDGRID" => (r#"{"from": {}, "content": ["bad"]}"#, ""),
+            "SMSAV8D" => (r#"{"content": "bad"}"#, service.endpoint.as_str()),
+            _ => ("\"bad\"", service.endpoint.as_str()),
+        };
+        send(format!("bad {kind}"), kind, bad.1, bad.0);
+    }
+    // A proxy tells as well, and so does where it would lead.
+    for (id, endpoint) in [
+        ("proxy", "http://hook.test/post"),
+        ("bad proxy", "http://hook.test/post?bad"),
+        ("redirect", "http://hook.test/post?bad-redirect"),
+    ] {
+        send(id.into(), "HTTPPOST", endpoint, r#"{"body": "x"}"#);
+    }
+    send("good mail".into(), "SMTP", "", MAIL);
+    send("bad mail".into(), "SMTPHTML", "", MAIL);
+
+    for id in &ids {
+        let response = appliance.result(id);
+        assert!(response.contains("***"), "{id} was told something: {response}");
+        assert_discreet(id, response.as_bytes());
+        let detail = appliance.detail(id);
+        assert_discreet(id, detail.to_string().as_bytes());
+        let response = BASE64_STANDARD.decode(detail["response"].as_str().unwrap()).unwrap();
+        assert_discreet(id, &response);
+    }
+    // Somebody mistakes one variable for another.
+    for secret in SECRETS {
+        for (kind, endpoint, payload) in [
+            ("TGPlain", secret, json!("x")),
+            ("SMSAV8D", secret, json!({"content": "x"})),
+            ("HTTPPOST", secret, json!({"body": "x"})),
+            ("HTTPPOST", "http://a.test/", json!({"headers": {secret: "x\n"}})),
+            ("SMTP", "", json!({"To": {"Address": format!("a b@{secret}")}, "Subject": "s", "Content": "c"})),
+        ] {
+            let sentence =
+                appliance.try_send("/send", "refused", kind, endpoint, &payload.to_string()).refusal();
+            assert_discreet(kind, sentence.as_bytes());
+        }
+    }
+    for entry in std::fs::read_dir(appliance.folder()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_discreet(path.to_str().unwrap(), &std::fs::read(&path).unwrap());
+    }
+    assert_discreet("the command line", &appliance.command_line());
+    let variables: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let help = help(&variables);
+    assert!(help.contains("NOTIFY_SMTP_PASS (set)") && help.contains("NOTIFY_TG_TOKEN (set)"), "{help}");
+    assert_discreet("-h", help.as_bytes());
+
+    let log = appliance.stop();
+    assert!(log.contains("an attempt failed") && log.contains("FAILED"), "{log}");
+    assert_discreet("the log", log.as_bytes());
+}
 
 /// Reasons that are made here, where nobody answers.
 #[test]
