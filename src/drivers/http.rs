@@ -19,7 +19,10 @@ use self::{
     endpoint::Endpoint,
     payload::{GetPayload, PostPayload, RequestBody, RequestHeaders, Values},
 };
-use super::web::{Request, WebClient, has_header};
+use super::{
+    mask::Mask,
+    web::{Request, WebClient, has_header},
+};
 use crate::driver::{Delivery, Driver, Rejected, SendError};
 use crate::notification::header_text;
 
@@ -142,7 +145,9 @@ impl Webhook {
         add("Webhook-Id", id);
 
         let request = Request { uri: endpoint.uri, headers, body: body.map(RequestBody::bytes) };
-        judge::judge(self.web.exchange(&request)?, &self.validator)
+        let outcome = self.web.exchange(&request).map_err(SendError::from);
+        let outcome = outcome.and_then(|answer| judge::judge(answer, &self.validator));
+        Mask::new(endpoint.secret).apply_to_outcome(outcome)
     }
 }
 

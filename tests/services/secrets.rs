@@ -244,3 +244,20 @@ fn nobody_answers_and_no_secret_gets_out() {
     }
     assert_discreet("the log", appliance.stop().as_bytes());
 }
+
+/// The credentials in a webhook's URL are the client's own; its receiver still
+/// doesn't get them into the log or the result.
+#[test]
+fn a_webhooks_own_password_is_no_part_of_its_result() {
+    let sink = Sink::start(|seen, peer| peer.answer("500 x", &[], seen.head.as_bytes()));
+    let appliance = Appliance::start([("NOTIFY_LOG", "debug")]);
+    let endpoint = format!("http://user:{}@{}/post", percent(URL_PASSWORD), sink.address);
+    for (kind, payload) in [("HTTPGET", "{}"), ("HTTPPOST", r#"{"body": "x"}"#)] {
+        appliance.send(kind, kind, &endpoint, payload);
+        appliance.outcome(kind);
+        let response = appliance.result(kind);
+        assert!(response.contains("Basic ***"), "{response}");
+        assert_discreet(kind, response.as_bytes());
+    }
+    assert_discreet("the log", appliance.stop().as_bytes());
+}
