@@ -82,7 +82,8 @@ fn telegram(
     Ok(match (env.text(&TG_TOKEN)?, targets.transpose()?) {
         (Some(token), Some(targets)) => Some(TelegramConfig { url, token, targets }),
         (token, targets) => {
-            half("Telegram", [(&TG_TOKEN, token.is_some()), (&TG_TARGET, targets.is_some())], warnings);
+            let needed = [(&TG_TOKEN, token.is_some()), (&TG_TARGET, targets.is_some())];
+            half("Telegram", &needed, &[], warnings);
             None
         }
     })
@@ -98,7 +99,8 @@ fn every8d(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<E
     Ok(match (env.text(&AV8D_USER)?, env.text(&AV8D_PASS)?) {
         (Some(user), Some(password)) => Some(Every8dConfig { url, user, password }),
         (user, password) => {
-            half("SMS", [(&AV8D_USER, user.is_some()), (&AV8D_PASS, password.is_some())], warnings);
+            let needed = [(&AV8D_USER, user.is_some()), (&AV8D_PASS, password.is_some())];
+            half("SMS", &needed, &[], warnings);
             None
         }
     })
@@ -111,7 +113,9 @@ fn smtp(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<Smtp
     let (user, password) = (env.text(&SMTP_USER)?, env.text(&SMTP_PASS)?);
     let (tls, tls_warning) = Tls::parse(&env.text(&SMTP_TLS)?.unwrap_or_default());
     let (Some(server), Some(from)) = (server.clone(), from.clone()) else {
-        half("mail", [(&SMTP_SERVER, server.is_some()), (&SMTP_FROM, from.is_some())], warnings);
+        let needed = [(&SMTP_SERVER, server.is_some()), (&SMTP_FROM, from.is_some())];
+        let extra = [(&SMTP_USER, user.is_some()), (&SMTP_PASS, password.is_some())];
+        half("mail", &needed, &extra, warnings);
         return Ok(None);
     };
     let auth = match Auth::new(mechanism, user.as_deref(), password.as_deref()) {
@@ -130,10 +134,17 @@ fn smtp(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<Smtp
     Ok(Some(config))
 }
 
-/// Warns if one of the variables is set, and the other one isn't.
-fn half(driver: &str, variables: [(&Variable, bool); 2], warnings: &mut Vec<String>) {
-    if let [(set, true), (missing, false)] | [(missing, false), (set, true)] = variables {
-        warnings.push(format!("{driver} is off: {} is set, but {} is not", set.name, missing.name));
+/// Warns if something is set, but not all that a driver needs to be on.
+fn half(driver: &str, needed: &[(&Variable, bool)], extra: &[(&Variable, bool)], warnings: &mut Vec<String>) {
+    let names = |variables: &[(&Variable, bool)], wanted: bool| -> Vec<&str> {
+        variables.iter().filter(|(_, is_set)| *is_set == wanted).map(|(variable, _)| variable.name).collect()
+    };
+    let set = [names(needed, true), names(extra, true)].concat();
+    let missing = names(needed, false);
+    let listed =
+        |names: &[&str]| format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" });
+    if !set.is_empty() && !missing.is_empty() {
+        warnings.push(format!("{driver} is off: {} set, but {} not", listed(&set), listed(&missing)));
     }
 }
 

@@ -16,6 +16,11 @@ fn half_a_driver_is_off_with_one_warning() {
         (&["NOTIFY_SMTP_SERVER"], "mail is off: NOTIFY_SMTP_SERVER is set, but NOTIFY_SMTP_FROM is not"),
         (&["NOTIFY_SMTP_FROM"], "mail is off: NOTIFY_SMTP_FROM is set, but NOTIFY_SMTP_SERVER is not"),
         (
+            &["NOTIFY_SMTP_USER", "NOTIFY_SMTP_PASS"],
+            "mail is off: NOTIFY_SMTP_USER and NOTIFY_SMTP_PASS are set, but NOTIFY_SMTP_SERVER and \
+             NOTIFY_SMTP_FROM are not",
+        ),
+        (
             &["NOTIFY_SMTP_SERVER", "NOTIFY_SMTP_FROM", "NOTIFY_SMTP_USER"],
             "mail is off: NOTIFY_SMTP_USER, NOTIFY_SMTP_PASS, NOTIFY_SMTP_AUTH: there is a user, but no password",
         ),
