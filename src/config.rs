@@ -293,6 +293,7 @@ pub(crate) fn help(env: &Environment<'_>) -> String {
         };
         help += &format!("\n  {} ({value})\n      {}{default}\n", variable.name, variable.meaning);
     }
+    help += "\nHTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured.\n";
     help
 }
 

@@ -103,3 +103,11 @@ fn a_password_in_clear_is_a_warning_beyond_loopback() {
     assert!(!warns("127.0.0.1:25", "", ""));
     assert!(!warns("localhost:25", "none", ""));
 }
+
+#[test]
+fn help_tells_of_what_else_is_honoured() {
+    let help = help(&[]);
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "STATE_DIRECTORY"] {
+        assert!(help.contains(name), "{help}");
+    }
+}
