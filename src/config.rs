@@ -35,7 +35,7 @@ impl Variable {
     }
 
     const fn url(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_password) }
+        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_secrets) }
     }
 
     const fn secret(name: &'static str, meaning: &'static str) -> Self {
@@ -177,7 +177,8 @@ impl Variable {
     fn wrong(&self, value: &str, takes: impl Into<String>) -> ConfigError {
         let value = match self.secrecy {
             Secrecy::Public => Some(value.to_owned()),
-            Secrecy::Secret | Secrecy::Hides(_) => None,
+            Secrecy::Hides(hide) => Some(hide(value)).filter(|shown| shown != SET),
+            Secrecy::Secret => None,
         };
         ConfigError { name: self.name, value, takes: takes.into() }
     }
@@ -236,16 +237,27 @@ impl Config {
     }
 }
 
-/// A URL for the eyes of anybody.
-fn url_without_password(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            let _ = url.set_password(Some("***"));
-            url.into()
-        }
-        Ok(url) => url.into(),
-        Err(_) => "set".into(),
+/// What is told of a value that can't be shown.
+const SET: &str = "set";
+
+/// A URL for the eyes of anybody: tokens stand in its query as well.
+fn url_without_secrets(text: &str) -> String {
+    const STARS: &str = "***";
+    let Ok(mut url) = url::Url::parse(text) else {
+        // Whatever this is, nothing marks a part of it as a secret.
+        return if text.contains(['@', '?', '#']) { SET.into() } else { text.into() };
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let _ = url.set_username(STARS);
+        let _ = url.set_password(None);
     }
+    if url.query().is_some() {
+        url.set_query(Some(STARS));
+    }
+    if url.fragment().is_some() {
+        url.set_fragment(Some(STARS));
+    }
+    url.into()
 }
 
 fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
@@ -283,7 +295,7 @@ pub(crate) fn help(env: &Environment<'_>) -> String {
         let set = (env.0)(variable.name).filter(|value| !value.is_empty());
         let value = match (set, variable.secrecy) {
             (None, _) => "unset".into(),
-            (Some(_), Secrecy::Secret) => "set".into(),
+            (Some(_), Secrecy::Secret) => SET.into(),
             (Some(value), Secrecy::Hides(hide)) => format!("= {}", hide(&value.to_string_lossy())),
             (Some(value), Secrecy::Public) => format!("= {}", value.to_string_lossy()),
         };

@@ -79,7 +79,7 @@ fn telegram(
     let targets = env.text(&TG_TARGET)?;
     let targets =
         targets.map(|list| Targets::parse(&list).map_err(|error| TG_TARGET.wrong(&list, error.to_string())));
-    Ok(match (env.text(&TG_TOKEN)?, targets.transpose()?) {
+    Ok(match (key(env, &TG_TOKEN)?, targets.transpose()?) {
         (Some(token), Some(targets)) => Some(TelegramConfig { url, token, targets }),
         (token, targets) => {
             let needed = [(&TG_TOKEN, token.is_some()), (&TG_TARGET, targets.is_some())];
@@ -91,7 +91,7 @@ fn telegram(
 
 fn sendgrid(env: &Environment<'_>) -> Result<Option<SendGridConfig>, ConfigError> {
     let url = base_url(env, &SENDGRID_URL)?;
-    Ok(env.text(&SENDGRID_KEY)?.map(|key| SendGridConfig { url, key }))
+    Ok(key(env, &SENDGRID_KEY)?.map(|key| SendGridConfig { url, key }))
 }
 
 fn every8d(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<Every8dConfig>, ConfigError> {
@@ -153,6 +153,18 @@ fn base_url(env: &Environment<'_>, variable: &Variable) -> Result<BaseUrl, Confi
     BaseUrl::parse(&url).map_err(|_| {
         variable.wrong(&url, "it takes a URL that begins with http:// or https://, without a query")
     })
+}
+
+/// A secret of a service, of which it is known that it has no other characters.
+/// With the line break of the file that it was read from, say, no request succeeds.
+fn key(env: &Environment<'_>, variable: &Variable) -> Result<Option<String>, ConfigError> {
+    let text = env.text(variable)?;
+    match text {
+        Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(variable.wrong(&key, "it takes visible ASCII characters"))
+        }
+        text => Ok(text),
+    }
 }
 
 fn parsed<T: FromStr<Err: fmt::Display>>(

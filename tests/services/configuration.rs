@@ -7,6 +7,55 @@ use crate::{
 };
 
 #[test]
+fn a_bad_value_stops_the_start_with_one_line() {
+    for (name, value, takes) in [
+        ("NOTIFY_SMTP_AUTH", "crammd5", "CRAM-MD5 is not supported"),
+        ("NOTIFY_SMTP_AUTH", "CRAMMD5", "use \"plain\" or \"login\""),
+        ("NOTIFY_SMTP_AUTH", "xoauth2", "it takes \"plain\", \"login\" or \"none\""),
+        ("NOTIFY_TG_TARGET", "me", "name=chat is expected"),
+        ("NOTIFY_TG_TARGET", "me=you", "a chat is a number or @channel"),
+        ("NOTIFY_TG_TARGET", "me=1,me=2", "each name once"),
+        ("NOTIFY_TG_TARGET", ",", "name=chat is expected"),
+        ("NOTIFY_SMTP_SERVER", "mail.example.org", "it takes host:port"),
+        ("NOTIFY_SMTP_SERVER", "mail.example.org:smtp", "it takes host:port"),
+        ("NOTIFY_SMTP_SERVER", "smtp://mail.example.org:25", "it takes host:port"),
+        ("NOTIFY_SMTP_FROM", "nas", "it takes an address or Name <address>"),
+        ("NOTIFY_SMTP_FROM", "NAS <nas>", "it takes an address or Name <address>"),
+        ("NOTIFY_SMTP_FROM", "NAS\nnas@example.org", "it takes an address or Name <address>"),
+        ("NOTIFY_TG_URL", "api.telegram.org", "it takes a URL that begins with http:// or https://"),
+        ("NOTIFY_SENDGRID_URL", "ftp://api.sendgrid.test/", "it takes a URL that begins with http://"),
+        ("NOTIFY_AV8D_URL", "http://", "it takes a URL that begins with http:// or https://"),
+    ] {
+        let line = refusal(&[(name, value)]);
+        assert!(line.starts_with(&format!("notify-api: {name} is {value:?}: ")), "{line}");
+        assert!(line.contains(takes), "{line}");
+    }
+}
+
+#[test]
+fn a_bad_value_is_shown_without_its_secrets() {
+    for name in ["NOTIFY_TG_URL", "NOTIFY_SENDGRID_URL", "NOTIFY_AV8D_URL"] {
+        for (value, shown) in [
+            ("ftp://user:hush@a.test/", "\"ftp://***@a.test/\""),
+            ("http://a.test/?key=hush", "\"http://a.test/?***\""),
+            ("http://hush@a.test/#hush", "\"http://***@a.test/#***\""),
+        ] {
+            let line = refusal(&[(name, value)]);
+            assert!(line.starts_with(&format!("notify-api: {name} is {shown}: it takes")), "{line}");
+        }
+        let line = refusal(&[(name, "http://user:hush@")]);
+        assert!(line.starts_with(&format!("notify-api: {name}: it takes")), "{line}");
+    }
+    // A key that no request could carry, found out before the first one.
+    for name in ["NOTIFY_SENDGRID_KEY", "NOTIFY_TG_TOKEN"] {
+        for value in ["hush\n", " hush", "h\u{fc}sh"] {
+            let line = refusal(&[(name, value)]);
+            assert_eq!(line, format!("notify-api: {name}: it takes visible ASCII characters"));
+        }
+    }
+}
+
+#[test]
 fn half_a_driver_is_off_with_one_warning() {
     for (variables, warning) in [
         (&["NOTIFY_TG_TOKEN"][..], "Telegram is off: NOTIFY_TG_TOKEN is set, but NOTIFY_TG_TARGET is not"),

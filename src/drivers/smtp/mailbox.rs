@@ -93,14 +93,15 @@ impl FromStr for Mailbox {
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
         let value = value.trim();
-        let Some((name, address)) = value.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) else {
-            return Self::new("", value);
+        let (name, address) =
+            value.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')).unwrap_or(("", value));
+        let (name, address) = (name.trim(), address.trim());
+        let mailbox = match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(quoted) => Self::new(&unescape(quoted), address),
+            None => Self::new(name, address),
         };
-        let name = name.trim();
-        match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-            Some(quoted) => Self::new(&unescape(quoted), address.trim()),
-            None => Self::new(name, address.trim()),
-        }
+        mailbox
+            .map_err(|error| InvalidSetting::new(format!("it takes an address or Name <address>: {error}")))
     }
 }
 
