@@ -136,6 +136,7 @@ fn check_phones(endpoint: &str) -> Result<(), Rejected> {
             .strip_prefix('+')
             .is_some_and(|digits| digits.len() > 1 && !digits.starts_with('0') && is_all_digits(digits));
         if !is_local && !is_international {
+            let phone = json::abridged(phone);
             return Err(Rejected::new(format!(
                 "{phone:?} is no phone number: 09 and 8 digits, or + and digits; several are joined by commas"
             )));

@@ -217,7 +217,8 @@ impl Targets {
         self.0.get(name).map(String::as_str).ok_or_else(|| {
             let known: Vec<_> = self.0.keys().map(String::as_str).collect();
             Rejected::new(format!(
-                "there is no target {name:?}; the configured ones are: {}",
+                "there is no target {:?}; the configured ones are: {}",
+                json::abridged(name),
                 known.join(", ")
             ))
         })

@@ -113,3 +113,28 @@ fn each_refusal_is_a_sentence_and_stores_nothing() {
     }
     assert!(sink.seen().is_empty());
 }
+
+/// The answer of a refusal stays readable, whatever was sent.
+#[test]
+fn a_refusal_does_not_repeat_what_is_long() {
+    let sink = taking_all();
+    let mut environment = all_on(&sink.url(""));
+    environment.push(("NOTIFY_SMTP_SERVER", sink.address.to_string()));
+    environment.push(("NOTIFY_SMTP_FROM", "nas@example.org".into()));
+    let appliance = Appliance::start(environment);
+    let long = "x".repeat(8000);
+    let mail = |field: &str| {
+        format!(r#"{{"To": {{"Address": "a@b.test"}}, "Subject": "s", "Content": "c", {field}}}"#)
+    };
+    for (kind, endpoint, payload) in [
+        ("TGPlain", long.as_str(), "\"x\"".to_owned()),
+        ("SMSAV8D", long.as_str(), r#"{"content": "x"}"#.to_owned()),
+        ("HTTPPOST", &sink.url("/"), format!(r#"{{"headers": {{"a b{long}": "x"}}}}"#)),
+        ("HTTPPOST", &sink.url("/"), format!(r#"{{"headers": {{"a{long}": "x\n"}}}}"#)),
+        ("SMTP", "", mail(&format!(r#""CC": [{{"Address": "{long}"}}]"#))),
+        ("SMTP", "", mail(&format!(r#""Attach": [{{"RawContent": "x", "ID": "{long}"}}]"#))),
+    ] {
+        let sentence = appliance.try_send("/send", "long", kind, endpoint, &payload).refusal();
+        assert!(sentence.len() < 500, "{kind}: {} bytes: {sentence:.200}", sentence.len());
+    }
+}

@@ -113,24 +113,25 @@ impl RequestHeaders {
         for (name, value) in lists.unwrap_or_default().pairs() {
             // Each counts with its colon, space and line break.
             bytes += name.len() + value.len() + 4;
+            let shown = json::abridged(&name);
             if bytes > MAX_HEADER_BYTES {
                 return Err(Rejected::new(format!("the headers have more than {MAX_HEADER_BYTES} bytes")));
             }
             let key = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| Rejected::new(format!("{name:?} is no valid name of a header")))?;
+                .map_err(|_| Rejected::new(format!("{shown:?} is no valid name of a header")))?;
             if OWNED.contains(&key.as_str()) {
-                return Err(Rejected::new(format!("the header {name} is set by the server itself")));
+                return Err(Rejected::new(format!("the header {shown} is set by the server itself")));
             }
             // The value is not shown: it may be a password.
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-                Rejected::new(format!("the value of the header {name} has a control character"))
+                Rejected::new(format!("the value of the header {shown} has a control character"))
             })?;
             if [header::HOST, header::AUTHORIZATION].contains(&key) {
                 if value.to_str().is_err() {
-                    return Err(Rejected::new(format!("the value of the header {name} must be ASCII")));
+                    return Err(Rejected::new(format!("the value of the header {shown} must be ASCII")));
                 }
                 if has_header(&headers, &name) {
-                    return Err(Rejected::new(format!("the header {name} is given twice")));
+                    return Err(Rejected::new(format!("the header {shown} is given twice")));
                 }
             }
             headers.push((name, value));

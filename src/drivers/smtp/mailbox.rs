@@ -10,6 +10,7 @@ use lettre::Address;
 use url::Host;
 
 use super::InvalidSetting;
+use crate::json::abridged;
 
 /// A mail address and the name of the person or machine behind it; written
 /// `Name <address>` or just `address`.
@@ -42,11 +43,12 @@ impl Mailbox {
         if name.contains(char::is_control) {
             return Err(InvalidSetting::new("the name contains a line break or another control character"));
         }
-        let no_address = || InvalidSetting::new(format!("{address:?} is no mail address"));
+        let shown = abridged(address);
+        let no_address = || InvalidSetting::new(format!("{shown:?} is no mail address"));
         let (user, domain) = address.rsplit_once('@').ok_or_else(no_address)?;
         if !user.is_ascii() {
             return Err(InvalidSetting::new(format!(
-                "{address:?} has characters before the @ that are not ASCII, which many mail servers refuse"
+                "{shown:?} has characters before the @ that are not ASCII, which many mail servers refuse"
             )));
         }
         // The parser lets what stands in quotes pass as it is.
