@@ -130,6 +130,11 @@ impl Message {
 /// One phone number or more: `09` and eight digits, or international with a `+`.
 fn check_phones(endpoint: &str) -> Result<(), Rejected> {
     let is_all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if endpoint.is_empty() {
+        return Err(Rejected::new(
+            "\"endpoint\" is missing: it is a phone number, or several joined by commas",
+        ));
+    }
     for phone in endpoint.split(',') {
         let is_local = phone.len() == 10 && phone.starts_with("09") && is_all_digits(phone);
         let is_international = phone

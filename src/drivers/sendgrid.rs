@@ -120,7 +120,7 @@ fn check(content: &[u8]) -> Result<(), Rejected> {
     }
     let mail: Mail<'_> =
         json::object(content).map_err(|error| Rejected::new(format!("the payload is refused: {error}")))?;
-    if mail.from.is_none() {
+    if mail.from.is_none_or(|from| from.get() == "\"\"") {
         return Err(Rejected::new("\"from\" is missing"));
     }
     let has_content = mail.content.is_some_and(|content| !content.is_empty());

@@ -56,6 +56,7 @@ fn each_refusal_is_a_sentence_and_stores_nothing() {
         // SendGrid.
         ("SENDGRID", "", "null", "the payload is refused: invalid JSON: "),
         ("SENDGRID", "", r#"{"content": [{}]}"#, "\"from\" is missing"),
+        ("SENDGRID", "", r#"{"from": "", "content": [{}]}"#, "\"from\" is missing"),
         (
             "SENDGRID",
             "",
@@ -63,6 +64,7 @@ fn each_refusal_is_a_sentence_and_stores_nothing() {
             "neither \"content\" nor \"template_id\" is there",
         ),
         // every8d.
+        ("SMSAV8D", "", sms, "\"endpoint\" is missing: it is a phone number"),
         ("SMSAV8D", "12345", sms, "\"12345\" is no phone number: "),
         ("SMSAV8D", "0912345678,", sms, "\"\" is no phone number: "),
         ("SMSAV8D", "0912345678", "null", "the payload is refused: invalid JSON: "),
