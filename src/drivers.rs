@@ -12,6 +12,8 @@
 //! What speaks HTTP shares one [`web::WebClient`]; whom to trust over TLS is
 //! decided in [`tls`]. A driver that has a secret keeps it behind a [`mask`].
 
+use std::io;
+
 pub mod every8d;
 pub mod http;
 pub mod mask;
@@ -21,3 +23,12 @@ pub mod stub;
 pub mod telegram;
 pub mod tls;
 pub mod web;
+
+/// The reason of an error in words; the system's own have a number behind them.
+fn reason(error: &io::Error) -> String {
+    let reason = error.to_string();
+    match reason.rsplit_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => reason,
+    }
+}

@@ -225,7 +225,7 @@ mod nobody_there {
         let url = format!("http://user:secret@{address}/path?token=secret");
         let error = send(&get(), &url, "{}").unwrap_err();
         assert!(error.is_unreachable());
-        assert_eq!(stored(error), format!("nobody answers at {address}: connection refused"));
+        assert_eq!(stored(error), format!("nobody answers at {address}: Connection refused"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use self::{
     proxies::{InvalidProxy, Proxies},
 };
 use self::{names::Names, proxies::Proxy, wire::Dialer};
-use super::tls::Trust;
+use super::{reason, tls::Trust};
 use crate::{driver::SendError, notification::MAX_RESPONSE_BYTES};
 
 /// One byte more than is stored, so that whoever cuts a response knows that it was longer.
@@ -280,14 +280,6 @@ fn host_and_port(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     format!("{host}:{port}")
-}
-
-/// The reason of an error in words; the system's own have a number in them.
-fn reason(error: &io::Error) -> String {
-    match (error.raw_os_error(), error.kind()) {
-        (Some(_), kind) if !kind.to_string().is_empty() => kind.to_string(),
-        _ => error.to_string(),
-    }
 }
 
 /// A request: a POST if it has a body, else a GET.

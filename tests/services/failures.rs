@@ -126,7 +126,7 @@ fn a_closed_port_is_tried_again_later() {
     for service in &services {
         let status = appliance.outcome(service.kind);
         assert!(is_tried_again(&status), "{}: {status:?}", service.kind);
-        let expected = format!("nobody answers at {}: connection refused", port.address);
+        let expected = format!("nobody answers at {}: Connection refused", port.address);
         assert_eq!(appliance.result(service.kind), expected);
     }
 }

@@ -138,6 +138,8 @@ fn nobody_there() {
     let status = appliance.outcome("a");
     assert_eq!((status.state, status.tried), (Status::PENDING, 1));
     assert!((50..=67).contains(&(status.next_at - now())), "{status:?}");
+    let expected = format!("no connection to {}: Connection refused", port.address);
+    assert_eq!(appliance.result("a"), expected);
 }
 
 #[test]

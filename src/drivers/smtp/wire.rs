@@ -15,6 +15,7 @@ use super::{
     failure::Failure,
     reply::{Reply, ReplyReader},
 };
+use crate::drivers::reason;
 
 /// How long one address may take to answer; the next one has a chance then.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -57,7 +58,7 @@ impl Wire {
                 Err(error) => latest = Some(error),
             }
         }
-        let reason = latest.map_or_else(|| "no time was left".to_owned(), |error| error.to_string());
+        let reason = latest.map_or_else(|| "no time was left".to_owned(), |error| reason(&error));
         Err(Failure::unreachable(format!("no connection to {server}: {reason}")))
     }
 

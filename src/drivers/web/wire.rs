@@ -24,8 +24,8 @@ use ureq::{
     },
 };
 
-use super::{Failure, host_and_port, reason};
-use crate::drivers::tls::Trust;
+use super::{Failure, host_and_port};
+use crate::drivers::{reason, tls::Trust};
 
 /// The longest that an address is tried while there are others left.
 const PATIENCE: Duration = Duration::from_secs(3);
