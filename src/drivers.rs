@@ -14,6 +14,13 @@
 
 use std::io;
 
+use serde::Deserialize;
+
+use crate::{
+    driver::{Rejected, SendError},
+    json,
+};
+
 pub mod every8d;
 pub mod http;
 pub mod mask;
@@ -31,4 +38,15 @@ fn reason(error: &io::Error) -> String {
         Some((words, _)) => words.to_owned(),
         None => reason,
     }
+}
+
+/// Reads a payload that must be a JSON object.
+fn payload<'a, T: Deserialize<'a>>(content: &'a [u8]) -> Result<T, Rejected> {
+    json::object(content).map_err(|error| Rejected::new(format!("the payload is refused: {error}")))
+}
+
+/// What is refused at the door can still stand in the table, put there by
+/// another program: no later attempt makes it better.
+fn unsendable(reason: Rejected) -> SendError {
+    SendError::permanent(reason.to_string())
 }

@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use super::{
     mask::{Mask, Masked},
+    payload, unsendable,
     web::{Answer, BaseUrl, Ending, Request, WebClient},
 };
 use crate::{
@@ -57,7 +58,6 @@ impl Driver for Every8d {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        let unsendable = |refused: Rejected| SendError::permanent(refused.to_string());
         let message = Message::parse(delivery.content).map_err(unsendable)?;
         check_phones(delivery.endpoint).map_err(unsendable)?;
 
@@ -115,8 +115,7 @@ impl Message {
             #[serde(default)]
             retry: Option<i64>,
         }
-        let Fields { content, subject, time, retry } = json::object(content)
-            .map_err(|error| Rejected::new(format!("the payload is refused: {error}")))?;
+        let Fields { content, subject, time, retry } = payload(content)?;
         let content = content
             .filter(|content| !content.is_empty())
             .ok_or_else(|| Rejected::new("\"content\" is missing: it is the text of the message"))?;

@@ -21,6 +21,7 @@ use self::{
 };
 use super::{
     mask::Mask,
+    unsendable,
     web::{Request, WebClient, has_header},
 };
 use crate::driver::{Delivery, Driver, Rejected, SendError};
@@ -149,10 +150,4 @@ impl Webhook {
         let outcome = outcome.and_then(|answer| judge::judge(answer, &self.validator));
         Mask::new(endpoint.secret).apply_to_outcome(outcome)
     }
-}
-
-/// What was refused at the door can still stand in the table, put there by
-/// another program: no later attempt makes it better.
-fn unsendable(reason: Rejected) -> SendError {
-    SendError::permanent(reason.to_string())
 }

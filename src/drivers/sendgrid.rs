@@ -9,12 +9,10 @@ use ureq::http::{HeaderValue, StatusCode};
 
 use super::{
     mask::{Mask, Masked},
+    payload, unsendable,
     web::{Answer, BaseUrl, Request, WebClient},
 };
-use crate::{
-    driver::{Delivery, Driver, Rejected, SendError},
-    json,
-};
+use crate::driver::{Delivery, Driver, Rejected, SendError};
 
 /// SendGrid's own URL.
 pub const URL: &str = "https://api.sendgrid.com";
@@ -55,7 +53,7 @@ impl Driver for SendGrid {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        check(delivery.content).map_err(|refused| SendError::permanent(refused.to_string()))?;
+        check(delivery.content).map_err(unsendable)?;
         let mut key = HeaderValue::try_from(format!("Bearer {}", self.config.key))
             .map_err(|_| SendError::temporary("the API key has a control character in it"))?;
         key.set_sensitive(true);
@@ -118,8 +116,7 @@ fn check(content: &[u8]) -> Result<(), Rejected> {
         #[serde(default)]
         template_id: Option<String>,
     }
-    let mail: Mail<'_> =
-        json::object(content).map_err(|error| Rejected::new(format!("the payload is refused: {error}")))?;
+    let mail: Mail<'_> = payload(content)?;
     if mail.from.is_none_or(|from| from.get() == "\"\"") {
         return Err(Rejected::new("\"from\" is missing"));
     }

@@ -53,7 +53,10 @@ use self::{
 };
 use crate::{
     driver::{Delivery, Driver, Rejected, SendError},
-    drivers::mask::{Mask, Masked},
+    drivers::{
+        mask::{Mask, Masked},
+        unsendable,
+    },
 };
 
 /// What the content of a mail is.
@@ -96,8 +99,7 @@ impl Driver for Smtp {
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
         let deadline = Instant::now() + self.account.config.deadline;
-        let payload =
-            Payload::parse(delivery.content).map_err(|error| SendError::permanent(error.to_string()))?;
+        let payload = Payload::parse(delivery.content).map_err(unsendable)?;
         let from = &self.account.config.from;
         let message_id = message::message_id(delivery.id, delivery.content, from.domain());
         let mail = message::compose(&payload, self.format, from, message_id, SystemTime::now());

@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use super::{
     mask::{Mask, Masked},
+    unsendable,
     web::{Answer, BaseUrl, Ending, Request, WebClient},
 };
 use crate::{
@@ -96,8 +97,7 @@ impl Driver for Telegram {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        let text = text(delivery.content, self.markup)
-            .map_err(|refused| SendError::permanent(refused.to_string()))?;
+        let text = text(delivery.content, self.markup).map_err(unsendable)?;
         // It may be configured again: the notification waits for that.
         let chat = self
             .config
@@ -156,9 +156,9 @@ impl Reply {
         }
         // An answer that breaks off after "ok": the message is on its way, and
         // trying again would send it twice.
-        let mut begin = answer.body.clone();
-        begin.retain(|byte| !byte.is_ascii_whitespace());
-        let is_sent = answer.status.is_success() && begin.starts_with(br#"{"ok":true"#);
+        let begin = br#"{"ok":true"#;
+        let came = answer.body.iter().filter(|byte| !byte.is_ascii_whitespace());
+        let is_sent = answer.status.is_success() && came.take(begin.len()).eq(begin);
         (is_sent && answer.ending != Ending::Whole).then_some(Self { ok: true, parameters: Value::Null })
     }
 

@@ -9,7 +9,7 @@ mod wire;
 
 use std::{
     error, fmt,
-    io::{self, Read},
+    io::Read,
     sync::Arc,
     time::{Duration, Instant},
 };
