@@ -24,6 +24,7 @@ use crate::{
 pub mod every8d;
 pub mod http;
 pub mod mask;
+mod names;
 pub mod sendgrid;
 pub mod smtp;
 pub mod stub;

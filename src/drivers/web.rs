@@ -3,8 +3,8 @@
 
 mod answer;
 mod base;
-mod names;
 mod proxies;
+mod resolver;
 mod wire;
 
 use std::{
@@ -28,8 +28,8 @@ pub use self::{
     base::{BaseUrl, InvalidUrl},
     proxies::{InvalidProxy, Proxies},
 };
-use self::{names::Names, proxies::Proxy, wire::Dialer};
-use super::{reason, tls::Trust};
+use self::{proxies::Proxy, wire::Dialer};
+use super::{names::Names, reason, tls::Trust};
 use crate::{driver::SendError, notification::MAX_RESPONSE_BYTES};
 
 /// One byte more than is stored, so that whoever cuts a response knows that it was longer.
