@@ -35,7 +35,7 @@ impl Variable {
     }
 
     const fn url(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_password) }
+        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_secrets) }
     }
 
     const fn secret(name: &'static str, meaning: &'static str) -> Self {
@@ -176,7 +176,8 @@ impl Variable {
     fn wrong(&self, value: &str, takes: impl Into<String>) -> ConfigError {
         let value = match self.secrecy {
             Secrecy::Public => Some(value.to_owned()),
-            Secrecy::Secret | Secrecy::Hides(_) => None,
+            Secrecy::Hides(hide) => Some(hide(value)).filter(|shown| shown != SET),
+            Secrecy::Secret => None,
         };
         ConfigError { name: self.name, value, takes: takes.into() }
     }
@@ -214,6 +215,11 @@ impl Config {
         })
     }
 
+    /// What no receiver may tell anybody, should it know of it.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.services.secrets().into_iter().chain(self.token.as_deref())
+    }
+
     /// Says that the address to listen on is wrong.
     pub(crate) fn wrong_bind(&self, reason: impl fmt::Display) -> ConfigError {
         HTTP_BIND.wrong(&self.bind, reason.to_string())
@@ -230,19 +236,29 @@ impl Config {
     }
 }
 
-/// A URL for the eyes of anybody. Without a host it may be anything, for instance `user:password@host`.
-fn url_without_password(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(mut url) if url.has_host() => {
-            if url.password().is_some() || !url.username().is_empty() {
-                let _ = url.set_password(None);
-                let _ = url.set_username("***");
-            }
-            url.set_query(None);
-            url.into()
-        }
-        _ => "set".into(),
+/// What is told of a value that can't be shown.
+const SET: &str = "set";
+
+/// A URL for the eyes of anybody: tokens stand in its query as well. Without a host it may
+/// be anything, for instance `user:password@host`.
+fn url_without_secrets(text: &str) -> String {
+    const STARS: &str = "***";
+    let mut url = match url::Url::parse(text) {
+        Ok(url) if url.has_host() => url,
+        // Whatever this is, nothing marks a part of it as a secret.
+        _ => return if text.contains(['@', '?', '#']) { SET.into() } else { text.into() },
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        let _ = url.set_username(STARS);
+        let _ = url.set_password(None);
     }
+    if url.query().is_some() {
+        url.set_query(Some(STARS));
+    }
+    if url.fragment().is_some() {
+        url.set_fragment(Some(STARS));
+    }
+    url.into()
 }
 
 fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
@@ -280,7 +296,7 @@ pub(crate) fn help(env: &Environment<'_>) -> String {
         let set = (env.0)(variable.name).filter(|value| !value.is_empty());
         let value = match (set, variable.secrecy) {
             (None, _) => "unset".into(),
-            (Some(_), Secrecy::Secret) => "set".into(),
+            (Some(_), Secrecy::Secret) => SET.into(),
             (Some(value), Secrecy::Hides(hide)) => format!("= {}", hide(&value.to_string_lossy())),
             (Some(value), Secrecy::Public) => format!("= {}", value.to_string_lossy()),
         };
@@ -290,6 +306,7 @@ pub(crate) fn help(env: &Environment<'_>) -> String {
         };
         help += &format!("\n  {} ({value})\n      {}{default}\n", variable.name, variable.meaning);
     }
+    help += "\nHTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured.\n";
     help
 }
 

@@ -12,6 +12,7 @@ use notify_api::{
     drivers::{
         every8d::Every8d,
         http::{HttpGet, HttpPost, Validator},
+        mask::{Mask, Masked},
         sendgrid::SendGrid,
         smtp::{Account, Smtp, SmtpConfig},
         telegram::{Markup, Telegram},
@@ -173,10 +174,13 @@ fn register_drivers(
         Some(prefix) => Validator::Prefix(prefix.clone()),
         None => Validator::Status2xx,
     };
+    // Each of them may hear of the others' secrets: a proxy echoes its password to a webhook, and
+    // a webhook can be a service's own address.
+    let mask = Mask::new(config.secrets().chain(proxies.secrets()));
     let mut types = Vec::new();
     let mut register = |driver: Box<dyn Driver>| {
         types.push(driver.r#type().to_owned());
-        server.register(driver).map(drop)
+        server.register(Masked::new(driver, mask.clone())).map(drop)
     };
     register(Box::new(HttpGet::new(&web, validator.clone())))?;
     register(Box::new(HttpPost::new(&web, validator)))?;

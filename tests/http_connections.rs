@@ -225,7 +225,7 @@ mod nobody_there {
         let url = format!("http://user:secret@{address}/path?token=secret");
         let error = send(&get(), &url, "{}").unwrap_err();
         assert!(error.is_unreachable());
-        assert_eq!(stored(error), format!("nobody answers at {address}: connection refused"));
+        assert_eq!(stored(error), format!("nobody answers at {address}: Connection refused"));
     }
 
     #[test]
@@ -287,16 +287,18 @@ mod tls {
         let sink = Sink::start_tls(ca.server("127.0.0.1"), |_, peer| peer.answer("200 OK", &[], b"x"));
         let elsewhere =
             Sink::start_tls(ca.server("elsewhere.test"), |_, peer| peer.answer("200 OK", &[], b""));
-        for (trust, sink) in [
-            (Trust::system(), &sink),
-            (Trust::only([]), &sink),
-            (Trust::only([Ca::new().certificate()]), &sink),
-            (Trust::only([ca.certificate()]), &elsewhere),
+        let foreign = "SSL_CERT_FILE name";
+        for (trust, sink, advice) in [
+            (Trust::system(), &sink, foreign),
+            (Trust::only([]), &sink, foreign),
+            (Trust::only([Ca::new().certificate()]), &sink, foreign),
+            (Trust::only([ca.certificate()]), &elsewhere, "reach the server by a name that is in it"),
         ] {
             let error = send(&driver(trust), &secure(sink), "{}").unwrap_err();
             assert!(is_temporary(&error));
             let reason = stored(error);
             assert!(reason.starts_with(&format!("no TLS connection to {}: ", sink.address)), "{reason}");
+            assert!(reason.contains(advice), "{reason}");
         }
         assert!(sink.seen().is_empty() && elsewhere.seen().is_empty());
     }

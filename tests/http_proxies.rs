@@ -103,7 +103,7 @@ fn a_proxy_that_refuses_or_is_gone_is_nobody() {
     };
     let refused = reason(&refusing.url(""), "https://a.test/");
     assert!(refused.starts_with("no way to a.test:443 through the proxy: "), "{refused}");
-    let expected = format!("nobody answers at {gone}: connection refused");
+    let expected = format!("nobody answers at {gone}: Connection refused");
     assert_eq!(reason(&format!("u:secret@{gone}"), "http://a.test/"), expected);
     assert_eq!(reason(&format!("u:secret@{gone}"), "https://a.test/"), expected);
 }

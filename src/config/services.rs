@@ -50,6 +50,16 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// What nobody may see of them.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let Self { telegram, sendgrid, every8d, smtp } = self;
+        let telegram = telegram.iter().flat_map(TelegramConfig::secrets);
+        let sendgrid = sendgrid.iter().flat_map(SendGridConfig::secrets);
+        let every8d = every8d.iter().flat_map(Every8dConfig::secrets);
+        let smtp = smtp.iter().flat_map(SmtpConfig::secrets);
+        telegram.chain(sendgrid).chain(every8d).chain(smtp).collect()
+    }
+
     /// Reads and checks their variables. What is half set is off, with a warning.
     pub(super) fn read(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -69,10 +79,11 @@ fn telegram(
     let targets = env.text(&TG_TARGET)?;
     let targets =
         targets.map(|list| Targets::parse(&list).map_err(|error| TG_TARGET.wrong(&list, error.to_string())));
-    Ok(match (env.text(&TG_TOKEN)?, targets.transpose()?) {
+    Ok(match (key(env, &TG_TOKEN)?, targets.transpose()?) {
         (Some(token), Some(targets)) => Some(TelegramConfig { url, token, targets }),
         (token, targets) => {
-            half("Telegram", [(&TG_TOKEN, token.is_some()), (&TG_TARGET, targets.is_some())], warnings);
+            let needed = [(&TG_TOKEN, token.is_some()), (&TG_TARGET, targets.is_some())];
+            half("Telegram", &needed, &[], warnings);
             None
         }
     })
@@ -80,7 +91,7 @@ fn telegram(
 
 fn sendgrid(env: &Environment<'_>) -> Result<Option<SendGridConfig>, ConfigError> {
     let url = base_url(env, &SENDGRID_URL)?;
-    Ok(env.text(&SENDGRID_KEY)?.map(|key| SendGridConfig { url, key }))
+    Ok(key(env, &SENDGRID_KEY)?.map(|key| SendGridConfig { url, key }))
 }
 
 fn every8d(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<Every8dConfig>, ConfigError> {
@@ -88,7 +99,8 @@ fn every8d(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<E
     Ok(match (env.text(&AV8D_USER)?, env.text(&AV8D_PASS)?) {
         (Some(user), Some(password)) => Some(Every8dConfig { url, user, password }),
         (user, password) => {
-            half("SMS", [(&AV8D_USER, user.is_some()), (&AV8D_PASS, password.is_some())], warnings);
+            let needed = [(&AV8D_USER, user.is_some()), (&AV8D_PASS, password.is_some())];
+            half("SMS", &needed, &[], warnings);
             None
         }
     })
@@ -101,7 +113,9 @@ fn smtp(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<Smtp
     let (user, password) = (env.text(&SMTP_USER)?, env.text(&SMTP_PASS)?);
     let (tls, tls_warning) = Tls::parse(&env.text(&SMTP_TLS)?.unwrap_or_default());
     let (Some(server), Some(from)) = (server.clone(), from.clone()) else {
-        half("mail", [(&SMTP_SERVER, server.is_some()), (&SMTP_FROM, from.is_some())], warnings);
+        let needed = [(&SMTP_SERVER, server.is_some()), (&SMTP_FROM, from.is_some())];
+        let extra = [(&SMTP_USER, user.is_some()), (&SMTP_PASS, password.is_some())];
+        half("mail", &needed, &extra, warnings);
         return Ok(None);
     };
     let auth = match Auth::new(mechanism, user.as_deref(), password.as_deref()) {
@@ -120,10 +134,17 @@ fn smtp(env: &Environment<'_>, warnings: &mut Vec<String>) -> Result<Option<Smtp
     Ok(Some(config))
 }
 
-/// Warns if one of the variables is set, and the other one isn't.
-fn half(driver: &str, variables: [(&Variable, bool); 2], warnings: &mut Vec<String>) {
-    if let [(set, true), (missing, false)] | [(missing, false), (set, true)] = variables {
-        warnings.push(format!("{driver} is off: {} is set, but {} is not", set.name, missing.name));
+/// Warns if something is set, but not all that a driver needs to be on.
+fn half(driver: &str, needed: &[(&Variable, bool)], extra: &[(&Variable, bool)], warnings: &mut Vec<String>) {
+    let names = |variables: &[(&Variable, bool)], wanted: bool| -> Vec<&str> {
+        variables.iter().filter(|(_, is_set)| *is_set == wanted).map(|(variable, _)| variable.name).collect()
+    };
+    let set = [names(needed, true), names(extra, true)].concat();
+    let missing = names(needed, false);
+    let listed =
+        |names: &[&str]| format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" });
+    if !set.is_empty() && !missing.is_empty() {
+        warnings.push(format!("{driver} is off: {} set, but {} not", listed(&set), listed(&missing)));
     }
 }
 
@@ -132,6 +153,18 @@ fn base_url(env: &Environment<'_>, variable: &Variable) -> Result<BaseUrl, Confi
     BaseUrl::parse(&url).map_err(|_| {
         variable.wrong(&url, "it takes a URL that begins with http:// or https://, without a query")
     })
+}
+
+/// A secret of a service, of which it is known that it has no other characters.
+/// With the line break of the file that it was read from, say, no request succeeds.
+fn key(env: &Environment<'_>, variable: &Variable) -> Result<Option<String>, ConfigError> {
+    let text = env.text(variable)?;
+    match text {
+        Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(variable.wrong(&key, "it takes visible ASCII characters"))
+        }
+        text => Ok(text),
+    }
 }
 
 fn parsed<T: FromStr<Err: fmt::Display>>(

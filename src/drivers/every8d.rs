@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use super::{
     mask::{Mask, Masked},
+    payload, unsendable,
     web::{Answer, BaseUrl, Ending, Request, WebClient},
 };
 use crate::{
@@ -36,10 +37,17 @@ pub struct Every8d {
     config: Every8dConfig,
 }
 
+impl Every8dConfig {
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(self.password.as_str()), self.url.secret()].into_iter().flatten()
+    }
+}
+
 impl Every8d {
     /// A driver that sends over `web`; nothing it returns has the password in it.
     pub fn new(web: &WebClient, config: Every8dConfig) -> Masked<Self> {
-        let mask = Mask::new([config.password.as_str()].into_iter().chain(config.url.password()));
+        let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config }, mask)
     }
 }
@@ -50,7 +58,6 @@ impl Driver for Every8d {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        let unsendable = |refused: Rejected| SendError::permanent(refused.to_string());
         let message = Message::parse(delivery.content).map_err(unsendable)?;
         check_phones(delivery.endpoint).map_err(unsendable)?;
 
@@ -108,8 +115,7 @@ impl Message {
             #[serde(default)]
             retry: Option<i64>,
         }
-        let Fields { content, subject, time, retry } = json::object(content)
-            .map_err(|error| Rejected::new(format!("the payload is refused: {error}")))?;
+        let Fields { content, subject, time, retry } = payload(content)?;
         let content = content
             .filter(|content| !content.is_empty())
             .ok_or_else(|| Rejected::new("\"content\" is missing: it is the text of the message"))?;
@@ -123,12 +129,18 @@ impl Message {
 /// One phone number or more: `09` and eight digits, or international with a `+`.
 fn check_phones(endpoint: &str) -> Result<(), Rejected> {
     let is_all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if endpoint.is_empty() {
+        return Err(Rejected::new(
+            "\"endpoint\" is missing: it is a phone number, or several joined by commas",
+        ));
+    }
     for phone in endpoint.split(',') {
         let is_local = phone.len() == 10 && phone.starts_with("09") && is_all_digits(phone);
         let is_international = phone
             .strip_prefix('+')
             .is_some_and(|digits| digits.len() > 1 && !digits.starts_with('0') && is_all_digits(digits));
         if !is_local && !is_international {
+            let phone = json::abridged(phone);
             return Err(Rejected::new(format!(
                 "{phone:?} is no phone number: 09 and 8 digits, or + and digits; several are joined by commas"
             )));

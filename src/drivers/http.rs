@@ -19,7 +19,11 @@ use self::{
     endpoint::Endpoint,
     payload::{GetPayload, PostPayload, RequestBody, RequestHeaders, Values},
 };
-use super::web::{Request, WebClient, has_header};
+use super::{
+    mask::Mask,
+    unsendable,
+    web::{Request, WebClient, has_header},
+};
 use crate::driver::{Delivery, Driver, Rejected, SendError};
 use crate::notification::header_text;
 
@@ -142,12 +146,8 @@ impl Webhook {
         add("Webhook-Id", id);
 
         let request = Request { uri: endpoint.uri, headers, body: body.map(RequestBody::bytes) };
-        judge::judge(self.web.exchange(&request)?, &self.validator)
+        let outcome = self.web.exchange(&request).map_err(SendError::from);
+        let outcome = outcome.and_then(|answer| judge::judge(answer, &self.validator));
+        Mask::new(endpoint.secret).apply_to_outcome(outcome)
     }
-}
-
-/// What was refused at the door can still stand in the table, put there by
-/// another program: no later attempt makes it better.
-fn unsendable(reason: Rejected) -> SendError {
-    SendError::permanent(reason.to_string())
 }

@@ -61,6 +61,13 @@ impl Mask {
         String::from_utf8_lossy(&self.apply(text.as_bytes().to_vec())).into_owned()
     }
 
+    /// [`apply`](Self::apply) for what an attempt has come to.
+    pub fn apply_to_outcome(&self, outcome: Result<Vec<u8>, SendError>) -> Result<Vec<u8>, SendError> {
+        outcome
+            .map(|response| self.apply(response))
+            .map_err(|error| error.rewritten(|text| self.apply_to_str(text), |bytes| self.apply(bytes)))
+    }
+
     /// Where secrets are, in order and without overlaps.
     fn find(&self, text: &[u8], min_cut: usize) -> Vec<(usize, usize)> {
         let mut found: Vec<_> = self.0.iter().flat_map(|pattern| pattern.find(text, min_cut)).collect();
@@ -118,12 +125,7 @@ impl<D: Driver> Driver for Masked<D> {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        match self.driver.send(delivery) {
-            Ok(response) => Ok(self.mask.apply(response)),
-            Err(error) => {
-                Err(error.rewritten(|text| self.mask.apply_to_str(text), |bytes| self.mask.apply(bytes)))
-            }
-        }
+        self.mask.apply_to_outcome(self.driver.send(delivery))
     }
 
     fn verify(&self, content: &[u8]) -> Result<(), Rejected> {

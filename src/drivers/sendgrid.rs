@@ -9,12 +9,10 @@ use ureq::http::{HeaderValue, StatusCode};
 
 use super::{
     mask::{Mask, Masked},
+    payload, unsendable,
     web::{Answer, BaseUrl, Request, WebClient},
 };
-use crate::{
-    driver::{Delivery, Driver, Rejected, SendError},
-    json,
-};
+use crate::driver::{Delivery, Driver, Rejected, SendError};
 
 /// SendGrid's own URL.
 pub const URL: &str = "https://api.sendgrid.com";
@@ -34,10 +32,17 @@ pub struct SendGrid {
     config: SendGridConfig,
 }
 
+impl SendGridConfig {
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [Some(self.key.as_str()), self.url.secret()].into_iter().flatten()
+    }
+}
+
 impl SendGrid {
     /// A driver that sends over `web`; nothing it returns has the key in it.
     pub fn new(web: &WebClient, config: SendGridConfig) -> Masked<Self> {
-        let mask = Mask::new([config.key.as_str()].into_iter().chain(config.url.password()));
+        let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config }, mask)
     }
 }
@@ -48,7 +53,7 @@ impl Driver for SendGrid {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        check(delivery.content).map_err(|refused| SendError::permanent(refused.to_string()))?;
+        check(delivery.content).map_err(unsendable)?;
         let mut key = HeaderValue::try_from(format!("Bearer {}", self.config.key))
             .map_err(|_| SendError::temporary("the API key has a control character in it"))?;
         key.set_sensitive(true);
@@ -111,9 +116,8 @@ fn check(content: &[u8]) -> Result<(), Rejected> {
         #[serde(default)]
         template_id: Option<String>,
     }
-    let mail: Mail<'_> =
-        json::object(content).map_err(|error| Rejected::new(format!("the payload is refused: {error}")))?;
-    if mail.from.is_none() {
+    let mail: Mail<'_> = payload(content)?;
+    if mail.from.is_none_or(|from| from.get() == "\"\"") {
         return Err(Rejected::new("\"from\" is missing"));
     }
     let has_content = mail.content.is_some_and(|content| !content.is_empty());

@@ -27,7 +27,6 @@ mod connection;
 mod content_type;
 mod failure;
 mod header;
-mod lookup;
 mod mailbox;
 mod message;
 mod payload;
@@ -36,6 +35,7 @@ mod reply;
 mod wire;
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -47,13 +47,16 @@ pub use self::{
 use self::{
     connection::{Connection, Envelope},
     failure::Failure,
-    lookup::Lookup,
     payload::Payload,
     pool::Pool,
 };
 use crate::{
     driver::{Delivery, Driver, Rejected, SendError},
-    drivers::mask::{Mask, Masked},
+    drivers::{
+        mask::{Mask, Masked},
+        names::Names,
+        unsendable,
+    },
 };
 
 /// What the content of a mail is.
@@ -81,7 +84,7 @@ impl Smtp {
     }
 
     fn masked(account: Arc<Account>, format: Format) -> Masked<Self> {
-        let mask = Mask::new(account.config.auth.credentials().map(|credentials| &credentials.password));
+        let mask = Mask::new(account.config.secrets());
         Masked::new(Self { account, format }, mask)
     }
 }
@@ -96,8 +99,7 @@ impl Driver for Smtp {
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
         let deadline = Instant::now() + self.account.config.deadline;
-        let payload =
-            Payload::parse(delivery.content).map_err(|error| SendError::permanent(error.to_string()))?;
+        let payload = Payload::parse(delivery.content).map_err(unsendable)?;
         let from = &self.account.config.from;
         let message_id = message::message_id(delivery.id, delivery.content, from.domain());
         let mail = message::compose(&payload, self.format, from, message_id, SystemTime::now());
@@ -121,18 +123,14 @@ impl Driver for Smtp {
 /// A mail server and how we are known there: both drivers share it, and its connections.
 pub struct Account {
     config: SmtpConfig,
-    lookup: Lookup,
+    names: Names,
     pool: Pool,
 }
 
 impl Account {
     /// Takes the settings; nothing is connected yet.
     pub fn new(config: SmtpConfig) -> Arc<Self> {
-        Arc::new(Self {
-            lookup: Lookup::new(config.server.clone()),
-            pool: Pool::new(config.max_connections, config.idle),
-            config,
-        })
+        Arc::new(Self { names: Names::new(1), pool: Pool::new(config.max_connections, config.idle), config })
     }
 
     fn send(&self, envelope: &Envelope<'_>, deadline: Instant) -> Result<Vec<u8>, SendError> {
@@ -145,7 +143,7 @@ impl Account {
             match left.and_then(|connection| self.begin_again(connection, envelope, deadline)) {
                 Some(connection) => connection,
                 None => {
-                    let addresses = self.lookup.addresses(deadline)?;
+                    let addresses = self.addresses(deadline)?;
                     let mut connection = Connection::open(&self.config, &addresses, deadline)?;
                     match connection.begin(envelope, deadline) {
                         Ok(()) => connection,
@@ -160,6 +158,15 @@ impl Account {
             }
             Err(failure) => Err(part(connection, failure)),
         }
+    }
+
+    fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+        let server = &self.config.server;
+        let found = match server.address() {
+            Some(address) => Arc::from([address]),
+            None => self.names.addresses(&server.host(), deadline).map_err(Failure::unreachable)?,
+        };
+        Ok(found.iter().map(|address| SocketAddr::new(*address, server.port())).collect())
     }
 
     /// Begins a mail on a connection that was left from an earlier one. Whatever

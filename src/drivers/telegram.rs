@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use super::{
     mask::{Mask, Masked},
+    unsendable,
     web::{Answer, BaseUrl, Ending, Request, WebClient},
 };
 use crate::{
@@ -55,13 +56,19 @@ pub struct Telegram {
     markup: Markup,
 }
 
+impl TelegramConfig {
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        // What precedes the colon is the bot's public number.
+        let key = self.token.split_once(':').map(|(_, key)| key);
+        [Some(self.token.as_str()), key, self.url.secret()].into_iter().flatten()
+    }
+}
+
 impl Telegram {
     /// A driver that sends over `web`; nothing it returns has the token in it.
     pub fn new(web: &WebClient, config: TelegramConfig, markup: Markup) -> Masked<Self> {
-        // What precedes the colon is the bot's public number.
-        let key = config.token.split_once(':').map(|(_, key)| key);
-        let secrets = [Some(config.token.as_str()), key, config.url.password()];
-        let mask = Mask::new(secrets.into_iter().flatten());
+        let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config, markup }, mask)
     }
 
@@ -90,8 +97,7 @@ impl Driver for Telegram {
     }
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
-        let text = text(delivery.content, self.markup)
-            .map_err(|refused| SendError::permanent(refused.to_string()))?;
+        let text = text(delivery.content, self.markup).map_err(unsendable)?;
         // It may be configured again: the notification waits for that.
         let chat = self
             .config
@@ -150,9 +156,9 @@ impl Reply {
         }
         // An answer that breaks off after "ok": the message is on its way, and
         // trying again would send it twice.
-        let mut begin = answer.body.clone();
-        begin.retain(|byte| !byte.is_ascii_whitespace());
-        let is_sent = answer.status.is_success() && begin.starts_with(br#"{"ok":true"#);
+        let begin = br#"{"ok":true"#;
+        let came = answer.body.iter().filter(|byte| !byte.is_ascii_whitespace());
+        let is_sent = answer.status.is_success() && came.take(begin.len()).eq(begin);
         (is_sent && answer.ending != Ending::Whole).then_some(Self { ok: true, parameters: Value::Null })
     }
 
@@ -211,7 +217,8 @@ impl Targets {
         self.0.get(name).map(String::as_str).ok_or_else(|| {
             let known: Vec<_> = self.0.keys().map(String::as_str).collect();
             Rejected::new(format!(
-                "there is no target {name:?}; the configured ones are: {}",
+                "there is no target {:?}; the configured ones are: {}",
+                json::abridged(name),
                 known.join(", ")
             ))
         })

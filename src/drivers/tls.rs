@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use rustls::{CertificateError, ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 
 /// Where distributions keep the bundle of what they trust; the first that exists is read.
@@ -107,6 +107,33 @@ impl fmt::Debug for Trust {
             Source::Only(roots) => write!(f, "Trust::only({} certificates)", roots.certificates.len()),
         }
     }
+}
+
+/// What is wrong with the certificate of a server, and what to do about it;
+/// `None` if it isn't that which failed.
+pub(super) fn certificate_problem(error: &rustls::Error, host: &str) -> Option<String> {
+    let rustls::Error::InvalidCertificate(problem) = error else { return None };
+    Some(match problem {
+        CertificateError::UnknownIssuer => format!(
+            "the certificate of {host} is signed by nobody this system trusts: if that is a CA of your own, let \
+             SSL_CERT_FILE name a PEM file with its certificate"
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
+            "the certificate that the server sent is not for {host}: {error}; reach the server by a name that is in it"
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the certificate of {host} has expired: {error}; or the clock of this machine is wrong")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!(
+                "the certificate of {host} is not valid yet: {error}; is the clock of this machine right?"
+            )
+        }
+        _ => format!(
+            "the certificate of {host} is not accepted: {error}; a CA of your own is trusted if SSL_CERT_FILE names a \
+             PEM file with its certificate"
+        ),
+    })
 }
 
 fn system() -> Roots {

@@ -3,13 +3,13 @@
 
 mod answer;
 mod base;
-mod names;
 mod proxies;
+mod resolver;
 mod wire;
 
 use std::{
     error, fmt,
-    io::{self, Read},
+    io::Read,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,14 +22,14 @@ use ureq::{
 
 pub(crate) use self::{
     answer::{Answer, Ending},
-    base::{basic, clear_credentials},
+    base::{basic, clear_credentials, secret},
 };
 pub use self::{
     base::{BaseUrl, InvalidUrl},
     proxies::{InvalidProxy, Proxies},
 };
-use self::{names::Names, proxies::Proxy, wire::Dialer};
-use super::tls::Trust;
+use self::{proxies::Proxy, wire::Dialer};
+use super::{names::Names, reason, tls::Trust};
 use crate::{driver::SendError, notification::MAX_RESPONSE_BYTES};
 
 /// One byte more than is stored, so that whoever cuts a response knows that it was longer.
@@ -280,14 +280,6 @@ fn host_and_port(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     format!("{host}:{port}")
-}
-
-/// The reason of an error in words; the system's own have a number in them.
-fn reason(error: &io::Error) -> String {
-    match (error.raw_os_error(), error.kind()) {
-        (Some(_), kind) if !kind.to_string().is_empty() => kind.to_string(),
-        _ => error.to_string(),
-    }
 }
 
 /// A request: a POST if it has a body, else a GET.

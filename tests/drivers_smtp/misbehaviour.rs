@@ -235,7 +235,7 @@ fn nobody_there() {
 
     let error = failure(&driver_with(port, |config| config.server = "nowhere.invalid:25".parse().unwrap()));
     assert!(error.is_unreachable());
-    assert!(response(error).starts_with("nowhere.invalid has no address: "));
+    assert!(response(error).starts_with("the name nowhere.invalid can't be looked up: "));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use url::Url;
 use super::payload::Values;
 use crate::{
     driver::Rejected,
-    drivers::web::{basic, clear_credentials},
+    drivers::web::{basic, clear_credentials, secret},
 };
 
 /// An endpoint taken apart into what a request needs.
@@ -15,6 +15,8 @@ pub(super) struct Endpoint {
     pub(super) uri: Uri,
     /// The credentials that the endpoint carries, as basic authentication.
     pub(super) authorization: Option<HeaderValue>,
+    /// What its receiver may know and nobody else.
+    pub(super) secret: Option<String>,
 }
 
 impl Endpoint {
@@ -22,6 +24,8 @@ impl Endpoint {
     pub(super) fn parse(endpoint: &str, values: &Values) -> Result<Self, Rejected> {
         let mut url = parse(endpoint)?;
         let authorization = basic(&url);
+        // A user alone is a name, more likely, that answers may be full of.
+        let secret = secret(&url).filter(|_| url.password().is_some());
         url.set_fragment(None);
         clear_credentials(&mut url);
         if !values.0.is_empty() {
@@ -32,7 +36,7 @@ impl Endpoint {
             // Not the URL itself: its query may hold a secret.
             Rejected::new(format!("the URL, {bytes} bytes with the values, can't be requested: {error}"))
         })?;
-        Ok(Self { uri, authorization })
+        Ok(Self { uri, authorization, secret })
     }
 }
 

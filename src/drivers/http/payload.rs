@@ -6,7 +6,11 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use ureq::http::{HeaderName, HeaderValue, header};
 
-use crate::{driver::Rejected, drivers::web::has_header, json};
+use crate::{
+    driver::Rejected,
+    drivers::{payload, web::has_header},
+    json,
+};
 
 /// Longer heads are refused by about every server there is.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -41,7 +45,7 @@ impl GetPayload {
             #[serde(default)]
             values: Option<Lists>,
         }
-        let fields = if is_null(content) { Fields::default() } else { object(content)? };
+        let fields = if is_null(content) { Fields::default() } else { payload(content)? };
         let values = fields.values.unwrap_or_default().pairs().collect();
         Ok(Self { headers: RequestHeaders::new(fields.headers)?, values: Values(values) })
     }
@@ -68,7 +72,7 @@ impl<'a> PostPayload<'a> {
                 "\"payload\" is missing: HTTPPOST needs {\"headers\": {…}, \"body\": …}, {} posts nothing",
             ));
         }
-        let fields: Fields<'a> = object(content)?;
+        let fields: Fields<'a> = payload(content)?;
         let body = match fields.body {
             None => RequestBody::Text(Cow::Borrowed("")),
             Some(raw) if raw.get().starts_with('"') => RequestBody::Text(text(raw)?),
@@ -113,24 +117,25 @@ impl RequestHeaders {
         for (name, value) in lists.unwrap_or_default().pairs() {
             // Each counts with its colon, space and line break.
             bytes += name.len() + value.len() + 4;
+            let shown = json::abridged(&name);
             if bytes > MAX_HEADER_BYTES {
                 return Err(Rejected::new(format!("the headers have more than {MAX_HEADER_BYTES} bytes")));
             }
             let key = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| Rejected::new(format!("{name:?} is no valid name of a header")))?;
+                .map_err(|_| Rejected::new(format!("{shown:?} is no valid name of a header")))?;
             if OWNED.contains(&key.as_str()) {
-                return Err(Rejected::new(format!("the header {name} is set by the server itself")));
+                return Err(Rejected::new(format!("the header {shown} is set by the server itself")));
             }
             // The value is not shown: it may be a password.
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-                Rejected::new(format!("the value of the header {name} has a control character"))
+                Rejected::new(format!("the value of the header {shown} has a control character"))
             })?;
             if [header::HOST, header::AUTHORIZATION].contains(&key) {
                 if value.to_str().is_err() {
-                    return Err(Rejected::new(format!("the value of the header {name} must be ASCII")));
+                    return Err(Rejected::new(format!("the value of the header {shown} must be ASCII")));
                 }
                 if has_header(&headers, &name) {
-                    return Err(Rejected::new(format!("the header {name} is given twice")));
+                    return Err(Rejected::new(format!("the header {shown} is given twice")));
                 }
             }
             headers.push((name, value));
@@ -212,10 +217,6 @@ impl<'de> Deserialize<'de> for OneOrMore {
 
 fn is_null(content: &[u8]) -> bool {
     content.trim_ascii() == b"null"
-}
-
-fn object<'a, T: Deserialize<'a>>(content: &'a [u8]) -> Result<T, Rejected> {
-    json::object(content).map_err(|error| Rejected::new(format!("the payload is refused: {error}")))
 }
 
 /// The text of a JSON string.

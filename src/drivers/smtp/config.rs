@@ -54,6 +54,11 @@ impl SmtpConfig {
         }
     }
 
+    /// What nobody may see of it.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.auth.credentials().map(|credentials| credentials.password.as_str()).into_iter()
+    }
+
     /// What an operator should know of this combination: one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -251,7 +256,7 @@ impl Auth {
         })
     }
 
-    pub(super) fn credentials(&self) -> Option<&Credentials> {
+    fn credentials(&self) -> Option<&Credentials> {
         match self {
             Self::None => None,
             Self::Plain(credentials) | Self::Login(credentials) => Some(credentials),

@@ -5,7 +5,7 @@ use std::io;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::Server;
-use crate::driver::SendError;
+use crate::{driver::SendError, drivers::reason};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Failure {
             io::ErrorKind::UnexpectedEof => {
                 format!("{server} closed the connection without an answer to {what}")
             }
-            _ => format!("the connection to {server} broke, there is no answer to {what}: {error}"),
+            _ => format!("the connection to {server} broke, there is no answer to {what}: {}", reason(error)),
         })
     }
 

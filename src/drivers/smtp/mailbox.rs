@@ -10,6 +10,7 @@ use lettre::Address;
 use url::Host;
 
 use super::InvalidSetting;
+use crate::json::abridged;
 
 /// A mail address and the name of the person or machine behind it; written
 /// `Name <address>` or just `address`.
@@ -42,11 +43,12 @@ impl Mailbox {
         if name.contains(char::is_control) {
             return Err(InvalidSetting::new("the name contains a line break or another control character"));
         }
-        let no_address = || InvalidSetting::new(format!("{address:?} is no mail address"));
+        let shown = abridged(address);
+        let no_address = || InvalidSetting::new(format!("{shown:?} is no mail address"));
         let (user, domain) = address.rsplit_once('@').ok_or_else(no_address)?;
         if !user.is_ascii() {
             return Err(InvalidSetting::new(format!(
-                "{address:?} has characters before the @ that are not ASCII, which many mail servers refuse"
+                "{shown:?} has characters before the @ that are not ASCII, which many mail servers refuse"
             )));
         }
         // The parser lets what stands in quotes pass as it is.
@@ -93,14 +95,15 @@ impl FromStr for Mailbox {
 
     fn from_str(value: &str) -> Result<Self, Self::Err> {
         let value = value.trim();
-        let Some((name, address)) = value.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) else {
-            return Self::new("", value);
+        let (name, address) =
+            value.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')).unwrap_or(("", value));
+        let (name, address) = (name.trim(), address.trim());
+        let mailbox = match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(quoted) => Self::new(&unescape(quoted), address),
+            None => Self::new(name, address),
         };
-        let name = name.trim();
-        match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-            Some(quoted) => Self::new(&unescape(quoted), address.trim()),
-            None => Self::new(name, address.trim()),
-        }
+        mailbox
+            .map_err(|error| InvalidSetting::new(format!("it takes an address or Name <address>: {error}")))
     }
 }
 

@@ -134,6 +134,7 @@ fn content_id(id: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b"<>()\"\\".contains(&byte);
     // A header's line has room for 998 characters.
     if bare.is_empty() || bare.len() > 256 || !bare.bytes().all(fits) {
+        let id = json::abridged(id);
         return Err(format!(
             "\"ID\" {id:?} must be up to 256 ASCII characters without spaces, quotes and brackets"
         ));

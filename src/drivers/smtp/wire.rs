@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustls::{CertificateError, ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::{
     Server,
     failure::Failure,
     reply::{Reply, ReplyReader},
 };
+use crate::drivers::{reason, tls::certificate_problem};
 
 /// How long one address may take to answer; the next one has a chance then.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -57,7 +58,7 @@ impl Wire {
                 Err(error) => latest = Some(error),
             }
         }
-        let reason = latest.map_or_else(|| "no time was left".to_owned(), |error| error.to_string());
+        let reason = latest.map_or_else(|| "no time was left".to_owned(), |error| reason(&error));
         Err(Failure::unreachable(format!("no connection to {server}: {reason}")))
     }
 
@@ -191,31 +192,10 @@ fn explain_tls(server: &Server, error: &io::Error) -> Failure {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return Failure::io(server, "the TLS handshake", error);
     };
-    let host = server.host();
+    if let Some(problem) = certificate_problem(tls, &server.host()) {
+        return Failure::temporary(problem);
+    }
     Failure::temporary(match tls {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => format!(
-            "the certificate of {host} is signed by nobody this system trusts: if that is a CA of your own, let \
-             SSL_CERT_FILE name a PEM file with its certificate"
-        ),
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => format!(
-            "the certificate that the server sent is not for {host}: {tls}; NOTIFY_SMTP_SERVER takes a name that is in it"
-        ),
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => {
-            format!("the certificate of {host} has expired: {tls}; or the clock of this machine is wrong")
-        }
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-        ) => {
-            format!("the certificate of {host} is not valid yet: {tls}; is the clock of this machine right?")
-        }
-        rustls::Error::InvalidCertificate(_) => format!(
-            "the certificate of {host} is not accepted: {tls}; a CA of your own is trusted if SSL_CERT_FILE names a \
-             PEM file with its certificate"
-        ),
         rustls::Error::InvalidMessage(_) => format!(
             "{server} does not speak TLS from the first byte on ({tls}): NOTIFY_SMTP_TLS=starttls may be what it wants"
         ),

@@ -14,7 +14,7 @@ pub struct BaseUrl {
     /// With a final slash, without credentials.
     url: Url,
     authorization: Option<HeaderValue>,
-    password: Option<String>,
+    secret: Option<String>,
 }
 
 impl BaseUrl {
@@ -29,14 +29,13 @@ impl BaseUrl {
             return Err(InvalidUrl);
         }
         let authorization = basic(&url);
-        let decoded = |password| percent_decode_str(password).decode_utf8_lossy().into_owned();
-        let password = url.password().map(decoded);
+        let secret = secret(&url);
         clear_credentials(&mut url);
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
         url.as_str().parse::<Uri>().map_err(|_| InvalidUrl)?;
-        Ok(Self { url, authorization, password })
+        Ok(Self { url, authorization, secret })
     }
 
     /// The URL of a path below, which has to be encoded already.
@@ -44,9 +43,10 @@ impl BaseUrl {
         format!("{}{path}", self.url).parse().map_err(|_| InvalidUrl)
     }
 
-    /// The password of the credentials, which nobody may see.
-    pub fn password(&self) -> Option<&str> {
-        self.password.as_deref()
+    /// What nobody may see of the credentials: the password, or else the user,
+    /// since a token stands there too.
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_deref()
     }
 
     /// The credentials that the URL carries.
@@ -99,6 +99,13 @@ pub(crate) fn basic(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// What nobody may see of a URL's credentials.
+pub(crate) fn secret(url: &Url) -> Option<String> {
+    let secret = url.password().unwrap_or(url.username());
+    let secret = percent_decode_str(secret).decode_utf8_lossy();
+    (!secret.is_empty()).then(|| secret.into_owned())
+}
+
 /// Takes the credentials out of a URL.
 pub(crate) fn clear_credentials(url: &mut Url) {
     // These fail for URLs without a host only.
@@ -136,5 +143,12 @@ mod tests {
         let base = BaseUrl::parse("http://user:secret@a.test/").unwrap();
         assert!(!format!("{base} {base:?}").contains("secret"));
         assert_eq!(base.authorization().unwrap(), "Basic dXNlcjpzZWNyZXQ=");
+        for (base, secret) in [
+            ("http://user:p%40ss@a.test/", Some("p@ss")),
+            ("http://t%3Aken@a.test/", Some("t:ken")),
+            ("http://a.test/", None),
+        ] {
+            assert_eq!(BaseUrl::parse(base).unwrap().secret(), secret);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{env, fmt, net::IpAddr};
 use ureq::http::{HeaderValue, Uri, uri::Authority};
 use url::Url;
 
-use super::basic;
+use super::{basic, secret};
 
 /// The proxies to use, and the hosts that are reached without one.
 #[derive(Clone, Default)]
@@ -23,6 +23,7 @@ pub(super) struct Proxy {
     pub(super) scheme: &'static str,
     pub(super) authority: Authority,
     pub(super) authorization: Option<HeaderValue>,
+    secret: Option<String>,
 }
 
 /// An entry of `NO_PROXY`.
@@ -76,6 +77,11 @@ impl Proxies {
         })
     }
 
+    /// What nobody may see of them.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        [&self.http, &self.https].into_iter().flatten().filter_map(|proxy| proxy.secret.as_deref())
+    }
+
     /// The proxy for this URL.
     pub(super) fn find(&self, uri: &Uri) -> Option<&Proxy> {
         let is_https = uri.scheme_str() == Some("https");
@@ -116,6 +122,7 @@ impl Proxy {
             scheme,
             authority: authority.parse().ok()?,
             authorization: basic(&url),
+            secret: secret(&url),
         })
     }
 }

@@ -24,8 +24,11 @@ use ureq::{
     },
 };
 
-use super::{Failure, host_and_port, reason};
-use crate::drivers::tls::Trust;
+use super::{Failure, host_and_port};
+use crate::drivers::{
+    reason,
+    tls::{Trust, certificate_problem},
+};
 
 /// The longest that an address is tried while there are others left.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -105,7 +108,10 @@ impl Dialer {
         if let Err(error) = connection.complete_io(&mut socket) {
             // A refused certificate is an answer; a connection that breaks off is none.
             return Err(match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(error) => refused(error),
+                Some(error) => match certificate_problem(error, host.trim_matches(['[', ']'])) {
+                    Some(problem) => refused(&problem),
+                    None => refused(error),
+                },
                 None => Error::from(error),
             });
         }

@@ -7,22 +7,11 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, ToSocketAddrs},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
-
-use ureq::{
-    config::Config,
-    http::Uri,
-    unversioned::{
-        resolver::{ResolvedSocketAddrs, Resolver},
-        transport::NextTimeout,
-    },
-};
-
-use super::{Failure, wire};
 
 /// How long an answer is used without asking again: long enough for a burst of
 /// notifications, short enough that nobody waits for a moved server.
@@ -91,7 +80,8 @@ impl Names {
         }))
     }
 
-    fn addresses(&self, name: &str, deadline: Instant) -> Result<Arc<[IpAddr]>, Failure> {
+    /// The addresses of a name; the error is a sentence.
+    pub(super) fn addresses(&self, name: &str, deadline: Instant) -> Result<Arc<[IpAddr]>, String> {
         let mut state = self.0.lock();
         let started = Instant::now();
         let mut ended = None;
@@ -136,7 +126,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(self: &Arc<Self>, state: &mut State, name: &str) -> Result<(), Failure> {
+    fn start(self: &Arc<Self>, state: &mut State, name: &str) -> Result<(), String> {
         let now = Instant::now();
         if state.names.len() >= MAX_NAMES && !state.names.contains_key(name) {
             state.forget_oldest();
@@ -198,41 +188,8 @@ impl State {
     }
 }
 
-fn failed(name: &str, reason: &str) -> Failure {
-    Failure::Unreachable(format!("the name {name} can't be looked up: {reason}"))
-}
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        _config: &Config,
-        _timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let mut resolved = self.empty();
-        if let Some(address) = literal(host) {
-            resolved.push(SocketAddr::new(address, port));
-            return Ok(resolved);
-        }
-        let addresses = self.addresses(host, wire::deadline()).map_err(Failure::into_ureq)?;
-        // An `ArrayVec` panics when it is full.
-        for address in addresses.iter().take(MAX_ADDRESSES) {
-            resolved.push(SocketAddr::new(*address, port));
-        }
-        Ok(resolved)
-    }
-}
-
-/// As many as ureq takes.
-const MAX_ADDRESSES: usize = 16;
-
-fn literal(host: &str) -> Option<IpAddr> {
-    if let Some(inner) = host.strip_prefix('[') {
-        return inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from);
-    }
-    host.parse::<Ipv4Addr>().ok().map(IpAddr::from)
+fn failed(name: &str, reason: &str) -> String {
+    format!("the name {name} can't be looked up: {reason}")
 }
 
 impl fmt::Debug for Names {
@@ -250,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
@@ -298,7 +255,7 @@ mod tests {
         let names = Names::looked_up_by(4, |_| Err(io::Error::other("no such host")));
         let failure = names.addresses("a.test", soon()).unwrap_err();
         let expected = "the name a.test can't be looked up: no such host";
-        assert_eq!(failure, Failure::Unreachable(expected.into()));
+        assert_eq!(failure, expected);
     }
 
     #[test]
@@ -347,12 +304,5 @@ mod tests {
             names.addresses(&format!("{number}.test"), soon()).unwrap();
         }
         assert_eq!(names.0.lock().names.len(), MAX_NAMES);
-    }
-
-    #[test]
-    fn literals_need_no_lookup() {
-        assert_eq!(literal("127.0.0.1"), Some(HOME));
-        assert_eq!(literal("[::1]"), Some(IpAddr::from(Ipv6Addr::LOCALHOST)));
-        assert_eq!(literal("localhost"), None);
     }
 }
