@@ -10,14 +10,17 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use crate::{
     clock::Clock,
     db::{DBDrv, DbError, Sending},
-    driver::Drivers,
+    driver::{self, Driver, Drivers},
     health::Health,
     notification::{Id, Item, Lane, Timestamp},
 };
@@ -40,6 +43,9 @@ pub(crate) use owed::{Due, Owed};
 /// beside those that run: what a crash repeats is bounded by it.
 const MAX_UNRECORDED: usize = 64;
 
+/// The same for the bytes of their responses.
+const MAX_UNRECORDED_BYTES: usize = 8 << 20;
+
 /// How long claiming pauses after the database failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -53,6 +59,11 @@ pub(crate) struct Claims {
     max_tries: u32,
     slots: usize,
     state: Mutex<Inner>,
+    /// How many attempts are running, for those who can't wait for the lock: a
+    /// write that another program holds up may hold it for seconds.
+    running: AtomicUsize,
+    /// No attempt may begin any more.
+    stopping: AtomicBool,
     /// The earliest time at which something falls due has changed, or it's time to stop.
     timer: Condvar,
     /// The last running attempt has ended.
@@ -70,18 +81,22 @@ struct Inner {
     /// The lanes of those that wait.
     waiting: HashMap<Id, Lane>,
     waiting_bytes: usize,
+    /// Bytes of responses that are not stored yet.
+    unrecorded_bytes: usize,
     /// Where other processes share the table: the leases of all that is claimed,
     leases: HashMap<Id, u64>,
     /// and those that can be given back, with the lanes to look at then.
     returned: Vec<(Id, u64, Lane)>,
     holds: Holds,
+    /// Rows that are being held back, the writing of which is owed; false if a
+    /// client's write or the end of the hold came in between.
+    holding: HashMap<Id, bool>,
     /// Outcomes can't be stored: no attempt may begin.
     unrecordable: bool,
     /// The table couldn't be read: no claiming before.
     paused: Option<(Instant, Duration)>,
     /// When the timer will go off.
     armed: Option<Timestamp>,
-    stopping: bool,
 }
 
 /// What [`Claims::next`] found.
@@ -107,13 +122,14 @@ impl Claims {
             sending: Sending::default(),
             waiting: HashMap::new(),
             waiting_bytes: 0,
+            unrecorded_bytes: 0,
             leases: HashMap::new(),
             returned: Vec::new(),
             holds: Holds::default(),
+            holding: HashMap::new(),
             unrecordable: false,
             paused: None,
             armed: None,
-            stopping: false,
         };
         Self {
             db,
@@ -123,6 +139,8 @@ impl Claims {
             max_tries,
             slots,
             state: Mutex::new(state),
+            running: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             timer: Condvar::new(),
             idle: Condvar::new(),
             wake: OnceLock::new(),
@@ -146,8 +164,10 @@ impl Claims {
     /// Begins the next attempt, if there is one to begin now.
     pub(crate) fn next(self: &Arc<Self>) -> Found {
         let mut found = Found::default();
-        let now = self.clock.now();
         let mut state = self.lock();
+        // Asked under the lock: an earlier time than the lanes have seen would find
+        // none of the rows that are due by theirs, for ever.
+        let now = self.clock.now();
         while let Some(lane) = self.pick(&mut state, now) {
             let Some(item) = state.take_waiting(lane) else {
                 match self.fill(&mut state, lane, now, &mut found.owed) {
@@ -160,14 +180,18 @@ impl Claims {
                 state.give_back(&item.id, lane);
                 continue;
             };
-            if let Some(until) = self.held(&mut state, driver.as_ref(), &item, &mut found.owed, now) {
+            if item.is_resent() {
+                self.end_hold(&mut state, driver.as_ref(), &item, &mut found.owed, now);
+            } else if let Some((destination, until)) = self.held_until(&state, &item) {
+                state.holds.wait(&destination, lane);
                 self.hold_back(&mut state, lane, vec![item.id], until, &mut found.owed);
                 continue;
             }
             state.sending.insert(item.id.clone());
             state.lanes.begin(lane);
+            self.running.fetch_add(1, Ordering::Relaxed);
             let claim = Claim { claims: self.clone(), id: Some(item.id.clone()), lane };
-            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered };
+            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered, unrecorded_bytes: 0 };
             found.begun = Some(Begun { driver: driver.clone(), item, claim, slot });
             break;
         }
@@ -175,9 +199,12 @@ impl Claims {
         found
     }
 
-    /// Nothing for this destination is attempted before then.
-    pub(crate) fn hold(&self, destination: &str, until: Timestamp) {
-        self.lock().holds.add(destination, until, self.clock.now());
+    /// Nothing for the destination of this notification, itself included, is
+    /// attempted before then.
+    pub(crate) fn hold(&self, driver: &dyn Driver, item: &Item, until: Timestamp) {
+        if let Some(destination) = driver::destination(driver, &item.endpoint) {
+            self.lock().holds.add(&destination, item.lane, until, self.clock.now());
+        }
     }
 
     /// Whether outcomes can be stored; while they can't, no attempt begins.
@@ -197,7 +224,7 @@ impl Claims {
         let shared = self.db.is_shared();
         let (mut scanned, mut renewed) = (Instant::now(), Instant::now());
         let mut state = self.lock();
-        while !state.stopping {
+        while !self.is_stopping() {
             let scan_due = shared && scanned.elapsed() >= SCAN;
             if scan_due || self.pick(&mut state, self.clock.now()).is_some() {
                 drop(state);
@@ -209,7 +236,7 @@ impl Claims {
                     self.wake();
                 }
                 state = self.lock();
-                if state.stopping {
+                if self.is_stopping() {
                     break;
                 }
             }
@@ -230,10 +257,21 @@ impl Claims {
         }
     }
 
-    /// From now on no attempt begins.
+    /// From now on no attempt begins. Never waits.
+    pub(crate) fn begin_no_more(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and ends the timer. Waits for the lock, so that the timer can't
+    /// miss it.
     pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
+        self.begin_no_more();
+        drop(self.lock());
         self.timer.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Waits until no attempt runs; false if that takes longer than `deadline`.
@@ -249,9 +287,9 @@ impl Claims {
         true
     }
 
-    /// How many attempts are running.
+    /// How many attempts are running. Never waits.
     pub(crate) fn running(&self) -> usize {
-        self.lock().lanes.running()
+        self.running.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -260,15 +298,19 @@ impl Claims {
 
     /// Ends a critical section that may have made something due.
     fn unlock(&self, mut state: MutexGuard<'_, Inner>) {
+        let due = self.pick(&mut state, self.clock.now()).is_some();
+        self.unlock_quietly(state);
+        if due {
+            self.wake();
+        }
+    }
+
+    /// Ends a critical section after which this thread goes on with what is due.
+    fn unlock_quietly(&self, mut state: MutexGuard<'_, Inner>) {
         let earliest = state.lanes.next_timer();
         if earliest.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
             state.armed = earliest;
             self.timer.notify_one();
-        }
-        let due = self.pick(&mut state, self.clock.now()).is_some();
-        drop(state);
-        if due {
-            self.wake();
         }
     }
 
@@ -280,9 +322,10 @@ impl Claims {
 
     /// The lane that may begin an attempt now.
     fn pick(&self, state: &mut Inner, now: Timestamp) -> Option<Lane> {
-        if state.stopping
+        if self.is_stopping()
             || state.unrecordable
             || state.sending.len() >= self.slots + MAX_UNRECORDED
+            || state.unrecorded_bytes >= MAX_UNRECORDED_BYTES
             || state.paused.is_some_and(|(until, _)| Instant::now() < until)
         {
             return None;
@@ -330,10 +373,14 @@ impl Inner {
         self.leases.remove(id);
         self.claimed.remove(id.as_str());
         self.sending.remove(id.as_str());
+        self.holding.remove(id.as_str());
     }
 
-    /// If it is merely next in line, it isn't any more.
+    /// If it is merely next in line, or about to be held back, it isn't any more.
     fn revoke(&mut self, id: &Id) {
+        if let Some(holds) = self.holding.get_mut(id) {
+            *holds = false;
+        }
         if let Some(lane) = self.waiting.remove(id) {
             self.waiting_bytes -= self.lanes.drop_waiting(lane, id.as_str());
             self.give_back(id, lane);

@@ -187,7 +187,12 @@ pub trait DBDrv: Send + Sync + 'static {
     /// # Errors
     /// The transaction failed, and nothing was written; or nobody knows.
     fn write(&self, batch: &[Write], sending: &Sending) -> Result<Vec<Result<Written, DbError>>, DbError> {
-        Ok(batch.iter().map(|write| write_alone(self, write, sending)).collect())
+        let write_one = |write| match write_alone(self, write, sending) {
+            // It is the database's trouble, not this write's: all of them are kept.
+            Err(DbError::Unavailable(reason)) => Err(DbError::Unavailable(reason)),
+            answer => Ok(answer),
+        };
+        batch.iter().map(write_one).collect()
     }
 
     /// Does a part of [`clear`](Self::clear) or [`force_clear`](Self::force_clear)

@@ -106,7 +106,6 @@ async fn run(config: Config) -> Result<ExitCode, Refusal> {
         () = signals.next() => ExitCode::SUCCESS,
         () = running.failed() => ExitCode::from(EXIT_FAILED),
     };
-    tracing::info!("stopping");
     tokio::select! {
         () = running.shutdown(stop_timeout) => tracing::info!("stopped"),
         () = signals.next() => tracing::warn!("stopped at once; what was being sent is sent again after the next start"),

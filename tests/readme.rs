@@ -290,12 +290,12 @@ fn each_types_example_is_delivered() {
     assert!(!log.contains("attempt failed") && !log.contains("FAILED"), "{log}");
 }
 
-/// Whatever README shows is run by one of these tests, except for two commands.
+/// Whatever README shows is run by one of these tests, except for what builds, tests and measures.
 #[test]
 fn no_example_is_left_out() {
-    for block in blocks("sh") {
+    for block in blocks("sh").iter().filter(|block| !block.starts_with("cargo ")) {
         let is_run =
             block.contains("\"type\"") || block.contains("import http.server") || block.contains("/status");
-        assert!(is_run || ["cargo run --release\n", "cargo test\n"].contains(&block.as_str()), "{block}");
+        assert!(is_run, "{block}");
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Claim, Claims, Due, Inner, Owed};
 use crate::{
     db::{DbError, Outcome, Wanted, Write},
-    driver::Driver,
+    driver::{self, Driver},
     notification::{Id, Item, Lane, State, Timestamp},
 };
 
@@ -57,7 +57,8 @@ impl Claims {
             state.lease(&item);
             if self.is_exhausted(&item) {
                 owed.push(self.give_up(state, item));
-            } else if let Some(until) = self.held_until(state, &item) {
+            } else if let Some((destination, until)) = self.held_until(state, &item) {
+                state.holds.wait(&destination, lane);
                 held.entry(until).or_default().push(item.id);
             } else {
                 state.push_waiting(item);
@@ -78,33 +79,38 @@ impl Claims {
         !item.once && item.tried >= self.max_tries
     }
 
-    /// Until when the row's destination wants nothing.
-    fn held_until(&self, state: &Inner, item: &Item) -> Option<Timestamp> {
+    /// Which destination's hold keeps the row, and until when. A resent one goes
+    /// out at once.
+    pub(super) fn held_until(&self, state: &Inner, item: &Item) -> Option<(String, Timestamp)> {
         if state.holds.is_empty() || item.is_resent() {
             return None;
         }
         let driver = self.drivers.find(&item.r#type)?;
-        state.holds.until(&driver.destination(&item.endpoint), self.clock.now())
+        let destination = driver::destination(driver.as_ref(), &item.endpoint)?;
+        let until = state.holds.until(&destination, self.clock.now())?;
+        Some((destination, until))
     }
 
-    /// The same for a row whose attempt would begin now. A resent one goes out at
-    /// once and ends the hold for the others.
-    pub(super) fn held(
+    /// A resent one is attempted: that ends the hold of its destination.
+    pub(super) fn end_hold(
         &self,
         state: &mut Inner,
         driver: &dyn Driver,
         item: &Item,
         owed: &mut Vec<Owed>,
         now: Timestamp,
-    ) -> Option<Timestamp> {
-        if state.holds.is_empty() || !item.is_resent() {
-            return self.held_until(state, item);
+    ) {
+        if state.holds.is_empty() {
+            return;
         }
-        if let Some(from) = state.holds.end(&driver.destination(&item.endpoint), now) {
-            let write = Write::Release { lane: item.lane, from, to: now };
-            owed.push(Owed { write, due: Due::default() });
+        let Some(destination) = driver::destination(driver, &item.endpoint) else { return };
+        let Some(rows) = state.holds.end(&destination) else { return };
+        for (lane, from) in rows.into_iter().filter(|(_, until)| *until > now) {
+            owed.push(Owed { write: Write::Release { lane, from, to: now }, due: Due::default() });
         }
-        None
+        // Those on their way into the table are met again, and held back if
+        // another hold keeps them.
+        state.holding.values_mut().for_each(|holds| *holds = false);
     }
 
     /// Rows for a held destination become due when it wants something again.
@@ -117,10 +123,12 @@ impl Claims {
         owed: &mut Vec<Owed>,
     ) {
         state.lanes.set_writing_back(lane, true);
+        state.holding.extend(ids.iter().map(|id| (id.clone(), true)));
         let due = Due {
             claims: ids.iter().map(|id| self.claim(state, id, lane)).collect(),
             notes: vec![(lane, until)],
             written_back: Some(lane),
+            ..Due::default()
         };
         owed.push(Owed { write: Write::Hold { ids, until }, due });
     }
@@ -141,7 +149,7 @@ impl Claims {
             response: reason.into_bytes(),
             keep_response: true,
         };
-        Owed::outcome(outcome, claim)
+        Owed::end(outcome, claim)
     }
 
     /// Rows that another program wrote get their lanes.
@@ -159,7 +167,7 @@ impl Claims {
             notes.push((lane, row.next_at));
             lanes.push((row.id, lane));
         }
-        let due = Due { claims: Vec::new(), notes, written_back: Some(Lane::NONE) };
+        let due = Due { notes, written_back: Some(Lane::NONE), ..Due::default() };
         owed.push(Owed { write: Write::Assign(lanes), due });
         Ok(())
     }
@@ -172,7 +180,7 @@ impl Claims {
 
 impl Item {
     /// Its next attempt is the one that a resend gave it.
-    fn is_resent(&self) -> bool {
+    pub(super) fn is_resent(&self) -> bool {
         self.once && self.epoch > 0
     }
 }

@@ -1,7 +1,7 @@
 //! Claims, slots and the critical section as guards: whatever happens to their
 //! holder, a panic included, they end.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, atomic::Ordering};
 
 use super::{Answer, Claims, Inner};
 use crate::{
@@ -44,16 +44,21 @@ pub(crate) struct Slot {
     pub(super) lane: Lane,
     /// What the attempt says about its lane.
     pub(crate) answer: Answer,
+    /// The length of the response that waits to be stored then.
+    pub(crate) unrecorded_bytes: usize,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.claims.lock();
         state.lanes.end(self.lane, self.answer);
+        state.unrecorded_bytes += self.unrecorded_bytes;
+        self.claims.running.fetch_sub(1, Ordering::Relaxed);
         if state.lanes.running() == 0 {
             self.claims.idle.notify_all();
         }
-        self.claims.unlock(state);
+        // Nobody is woken for the free slot: whoever had it looks for more right away.
+        self.claims.unlock_quietly(state);
     }
 }
 
@@ -69,7 +74,13 @@ impl Exclusive<'_> {
         &self.state.as_ref().expect(HELD).sending
     }
 
-    /// Those of these that are merely next in line aren't any more.
+    /// Whether the row is still to be held back.
+    pub(crate) fn is_held(&self, id: &Id) -> bool {
+        self.state.as_ref().expect(HELD).holding.get(id).copied().unwrap_or(false)
+    }
+
+    /// Those of these that are merely next in line, or about to be held back,
+    /// aren't any more.
     pub(crate) fn revoke<'i>(&mut self, ids: impl IntoIterator<Item = &'i Id>) -> Result<(), DbError> {
         let state = self.state.as_mut().expect(HELD);
         for id in ids {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Claim, Claims};
+use super::{Claim, Claims, Slot};
 use crate::{
     db::{DbError, Outcome, Write, Written},
     notification::{Lane, State, Timestamp},
@@ -27,14 +27,24 @@ pub(crate) struct Due {
     pub(super) notes: Vec<(Lane, Timestamp)>,
     /// This lane waits for it.
     pub(super) written_back: Option<Lane>,
+    /// So many bytes of a response are not in memory any more.
+    pub(super) bytes: usize,
 }
 
 impl Owed {
-    /// What an attempt led to.
-    pub(crate) fn outcome(outcome: Outcome, claim: Claim) -> Self {
+    /// What an attempt led to, and the slot that it had, which is free now.
+    pub(crate) fn outcome(outcome: Outcome, claim: Claim, mut slot: Slot) -> Self {
+        slot.unrecorded_bytes = outcome.response.len();
+        let mut owed = Self::end(outcome, claim);
+        owed.due.bytes = slot.unrecorded_bytes;
+        owed
+    }
+
+    /// What becomes of a notification without an attempt.
+    pub(super) fn end(outcome: Outcome, claim: Claim) -> Self {
         let next = (claim.lane, outcome.next_at);
         let notes = if outcome.state == State::Pending { vec![next] } else { Vec::new() };
-        let due = Due { claims: vec![claim], notes, written_back: None };
+        let due = Due { claims: vec![claim], notes, ..Due::default() };
         Self { write: Write::Outcome(outcome), due }
     }
 }
@@ -49,14 +59,17 @@ impl Claims {
         let mut again = Vec::new();
         let mut state = self.lock();
         for (mut owed, written) in done {
+            state.unrecorded_bytes -= owed.due.bytes;
             for claim in &mut owed.due.claims {
                 let id = claim.id.take().expect("a claim is settled once");
+                let is_overruled = state.holding.get(&id) == Some(&false);
                 match (&owed.write, &written) {
                     // Its lease has ended with it.
                     (Write::Outcome(_), Ok(_)) => state.forget(&id),
                     _ => state.give_back(&id, claim.lane),
                 }
                 match written {
+                    _ if is_overruled => state.lanes.note(claim.lane, Timestamp::MIN),
                     Ok(Written::Superseded) => state.lanes.note(claim.lane, Timestamp::MIN),
                     Ok(_) => {}
                     Err(_) => state.lanes.note(claim.lane, self.clock.now() + REFUSED),

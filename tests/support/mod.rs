@@ -4,5 +4,8 @@
 
 pub(crate) mod ca;
 pub(crate) mod child;
+pub(crate) mod http;
+pub(crate) mod receiver;
+pub(crate) mod server;
 pub(crate) mod sink;
 pub(crate) mod webhook;
