@@ -221,17 +221,14 @@ fn the_crontab_is_silent_on_success_and_speaks_on_failure() {
 #[test]
 fn a_restart_is_ridden_out() {
     let sink = Sink::answering("200 OK", &[], "thanks");
-    let appliance = Appliance::start([("NOTIFY_LOG", "info")]);
-    let address = appliance.address;
-    drop(appliance);
-    let (notify, job) = crontab(address, sink.address);
+    let port = ClosedPort::reserve();
+    let (notify, job) = crontab(port.address, sink.address);
     let curl = thread::spawn(move || run_job(&notify, &job));
-    // It has found nobody by the time that this is up, or it finds somebody at once.
-    let appliance = Appliance::start([("NOTIFY_HTTP_BIND", address.to_string())]);
+    // Whether it has asked in vain by now or not, it finds somebody in the end.
+    let _appliance = Appliance::start([("NOTIFY_HTTP_BIND", port.address.to_string())]);
     let ran = curl.join().unwrap();
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{}", ran.stderr);
     sink.wait_for(1);
-    drop(appliance);
 }
 
 /// Each example of a type, with services behind that take everything.
