@@ -140,6 +140,7 @@ fn five_minutes() {
     assert_eq!((&status["tried"], &status["state"]), (&json!(1), &json!(1)));
     assert_eq!(result.trim(), "thanks");
     assert_eq!(receiver.next(), line, "once more");
+    appliance.status_when("first", |status| status.state == Status::SUCCESS);
 
     // Stop the receiver and send another one.
     drop(receiver);
