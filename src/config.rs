@@ -146,10 +146,12 @@ impl Environment<'_> {
     /// The value of a variable; an empty one is an unset one.
     fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
         let value = (self.0)(variable.name).filter(|value| !value.is_empty());
-        let value = value
-            .map(OsString::into_string)
-            .transpose()
-            .map_err(|bytes| variable.wrong(&bytes.to_string_lossy(), "it takes UTF-8 text"))?;
+        let value = value.map(OsString::into_string).transpose().map_err(|bytes| {
+            // What is no text can't be searched for secrets.
+            let is_public = matches!(variable.secrecy, Secrecy::Public);
+            let value = is_public.then(|| bytes.to_string_lossy().into_owned());
+            ConfigError { name: variable.name, value, takes: "it takes UTF-8 text".into() }
+        })?;
         let default = Some(variable.default).filter(|default| !default.is_empty());
         Ok(value.or_else(|| default.map(str::to_owned)))
     }
@@ -239,14 +241,12 @@ impl Config {
 /// What is told of a value that can't be shown.
 const SET: &str = "set";
 
-/// A URL for the eyes of anybody: tokens stand in its query as well. Without a host it may
-/// be anything, for instance `user:password@host`.
+/// A URL for the eyes of anybody: tokens stand in its query as well.
 fn url_without_secrets(text: &str) -> String {
     const STARS: &str = "***";
-    let mut url = match url::Url::parse(text) {
-        Ok(url) if url.has_host() => url,
-        // Whatever this is, nothing marks a part of it as a secret.
-        _ => return if text.contains(['@', '?', '#']) { SET.into() } else { text.into() },
+    let Some(mut url) = url::Url::parse(text).ok().filter(url::Url::has_host) else {
+        // It may be anything, for instance `user:password@host`.
+        return if text.contains(['@', '?', '#']) { SET.into() } else { text.into() };
     };
     if !url.username().is_empty() || url.password().is_some() {
         let _ = url.set_username(STARS);
