@@ -44,7 +44,7 @@ pub(crate) use owed::{Due, Owed};
 const MAX_UNRECORDED: usize = 64;
 
 /// The same for the bytes of their responses.
-const MAX_UNRECORDED_BYTES: usize = 8 << 20;
+const MAX_UNRECORDED_BYTES: isize = 8 << 20;
 
 /// How long claiming pauses after the database failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -81,8 +81,9 @@ struct Inner {
     /// The lanes of those that wait.
     waiting: HashMap<Id, Lane>,
     waiting_bytes: usize,
-    /// Bytes of responses that are not stored yet.
-    unrecorded_bytes: usize,
+    /// Bytes of responses that are not stored yet. A quick recorder makes it negative
+    /// for a moment: they are counted when their slots end.
+    unrecorded_bytes: isize,
     /// Where other processes share the table: the leases of all that is claimed,
     leases: HashMap<Id, u64>,
     /// and those that can be given back, with the lanes to look at then.

@@ -245,7 +245,8 @@ impl Attempts {
             }
         }
         let outcome = self.outcome(&item, sent, ended_at, not_before);
-        self.recorder.owe([Owed::outcome(outcome, claim, slot)]);
+        self.recorder.owe([Owed::outcome(outcome, claim, &mut slot)]);
+        drop(slot);
         true
     }
 

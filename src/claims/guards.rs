@@ -52,7 +52,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.claims.lock();
         state.lanes.end(self.lane, self.answer);
-        state.unrecorded_bytes += self.unrecorded_bytes;
+        state.unrecorded_bytes += self.unrecorded_bytes as isize;
         self.claims.running.fetch_sub(1, Ordering::Relaxed);
         if state.lanes.running() == 0 {
             self.claims.idle.notify_all();

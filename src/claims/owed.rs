@@ -32,8 +32,9 @@ pub(crate) struct Due {
 }
 
 impl Owed {
-    /// What an attempt led to, and the slot that it had, which is free now.
-    pub(crate) fn outcome(outcome: Outcome, claim: Claim, mut slot: Slot) -> Self {
+    /// What an attempt led to. Its slot is to be kept until the recorder has it: a stop
+    /// waits for slots.
+    pub(crate) fn outcome(outcome: Outcome, claim: Claim, slot: &mut Slot) -> Self {
         slot.unrecorded_bytes = outcome.response.len();
         let mut owed = Self::end(outcome, claim);
         owed.due.bytes = slot.unrecorded_bytes;
@@ -59,7 +60,7 @@ impl Claims {
         let mut again = Vec::new();
         let mut state = self.lock();
         for (mut owed, written) in done {
-            state.unrecorded_bytes -= owed.due.bytes;
+            state.unrecorded_bytes -= owed.due.bytes as isize;
             for claim in &mut owed.due.claims {
                 let id = claim.id.take().expect("a claim is settled once");
                 let is_overruled = state.holding.get(&id) == Some(&false);
