@@ -289,7 +289,10 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
 pub(crate) fn help(env: &Environment<'_>) -> String {
     let mut help = String::from(
         "notify-api stores notifications that are posted to it and delivers them until they arrive.\n\n\
-         Usage: notify-api [-h | --version]\n\n\
+         Usage: notify-api                     serve, until a signal stops it\n\
+         \x20      notify-api import --from DSN   copy all notifications of another database into\n\
+         \x20                                     NOTIFY_DSN, while neither is in use; - reads DSN from stdin\n\
+         \x20      notify-api -h | --version\n\n\
          It is configured by environment variables:\n",
     );
     for variable in VARIABLES {

@@ -209,6 +209,27 @@ pub trait DBDrv: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// At most `limit` whole rows whose ids are greater than `after`, in the order of
+    /// the ids' bytes: for moving to another database.
+    ///
+    /// # Errors
+    /// Those of the database; that it can't do this at all, by default.
+    fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
+        let _ = (after, limit);
+        Err(DbError::unavailable("this database has no export"))
+    }
+
+    /// Stores rows as they are, durably. A row whose id exists with the same type,
+    /// endpoint and payload is there already, and is left as it is.
+    ///
+    /// # Errors
+    /// Those of the database; that it can't do this at all, by default. For a single
+    /// row, [`DbError::Exists`]: its id stands for something else here.
+    fn import(&self, rows: &[Row]) -> Result<Vec<Result<(), DbError>>, DbError> {
+        let _ = rows;
+        Err(DbError::unavailable("this database has no import"))
+    }
+
     /// Tells whether the database answers.
     ///
     /// # Errors
@@ -386,6 +407,17 @@ pub struct Unassigned {
     pub endpoint: String,
     /// When it is due.
     pub next_at: Timestamp,
+}
+
+/// A row with what has become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What is to be sent, or was; never under a lease.
+    pub item: Item,
+    /// What has become of it.
+    pub state: State,
+    /// The latest response.
+    pub response: Option<Vec<u8>>,
 }
 
 /// A clearing under way.

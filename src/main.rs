@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{IsTerminal, stderr},
+    io::{IsTerminal, stderr, stdin},
     process::ExitCode,
     sync::Arc,
 };
@@ -29,6 +29,7 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use config::{Config, Dsn, Environment, Services};
 
 mod config;
+mod import;
 
 /// Blocking threads beside those that send: reads of the database, name lookups.
 const OTHER_THREADS: usize = 16;
@@ -40,29 +41,54 @@ const EXIT_FAILED: u8 = 1;
 /// What ends the program early: a line for stderr.
 type Refusal = String;
 
+/// What the command line asks for.
+enum Command {
+    Serve,
+    Help,
+    Version,
+    /// Copy all rows of this database, `-` to read its DSN from stdin.
+    Import(String),
+}
+
+impl Command {
+    fn parse(arguments: &[OsString]) -> Option<Self> {
+        let arguments: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+        Some(match arguments?[..] {
+            [] => Self::Serve,
+            ["-h" | "--help"] => Self::Help,
+            ["-V" | "--version"] => Self::Version,
+            ["import", "--from", from] => Self::Import(from.into()),
+            _ => return None,
+        })
+    }
+}
+
 fn main() -> ExitCode {
     let lookup = |name: &str| std::env::var_os(name);
     let env = Environment(&lookup);
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    match arguments.first().and_then(|first| first.to_str()) {
-        None if arguments.is_empty() => {}
-        Some("-h" | "--help") if arguments.len() == 1 => {
+    let command = match Command::parse(&arguments) {
+        // What follows "import" may hold a password: it is not repeated.
+        None if arguments[0] == "import" => return refuse("import takes --from DSN, see -h".into()),
+        None => return refuse(format!("unknown arguments {arguments:?}, see -h")),
+        Some(Command::Help) => {
             print!("{}", config::help(&env));
             return ExitCode::SUCCESS;
         }
-        Some("-V" | "--version") if arguments.len() == 1 => {
+        Some(Command::Version) => {
             println!("notify-api {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        _ => {
-            return refuse(format!("unknown arguments {arguments:?}: there are only -h and --version"));
-        }
-    }
+        Some(command) => command,
+    };
     let config = match Config::read(&env) {
         Ok(config) => config,
         Err(error) => return refuse(error.to_string()),
     };
     log_to_stderr(&config);
+    if let Command::Import(from) = command {
+        return import_all(&from, &config).unwrap_or_else(refuse);
+    }
     let runtime = match runtime(&config) {
         Ok(runtime) => runtime,
         Err(error) => return refuse(format!("cannot start the runtime: {error}")),
@@ -71,6 +97,29 @@ fn main() -> ExitCode {
     // A send that was cut off may still block its thread; it doesn't hold up the exit.
     runtime.shutdown_background();
     code
+}
+
+/// Copies all rows of another database into the configured one.
+fn import_all(from: &str, config: &Config) -> Result<ExitCode, Refusal> {
+    let mut from = from.to_owned();
+    if from == "-" {
+        from.clear();
+        stdin().read_line(&mut from).map_err(|error| format!("cannot read the DSN from stdin: {error}"))?;
+    }
+    let from = Dsn::parse(from.trim()).map_err(|reason| format!("--from: {reason}"))?;
+    if let Dsn::Sqlite(path) = &from
+        && !path.exists()
+    {
+        return Err(format!("--from: there is no file {path:?}"));
+    }
+    let source = open_blocking(&from).map_err(|reason| format!("--from: {reason}"))?;
+    let target = open_blocking(&config.dsn).map_err(|reason| config.wrong_dsn(reason).to_string())?;
+    let imported = import::import(source.as_ref(), target.as_ref());
+    source.close();
+    target.close();
+    let imported = imported.map_err(|error| format!("the import broke off, start it again: {error}"))?;
+    println!("{imported}");
+    Ok(if imported.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }
 
 fn refuse(reason: Refusal) -> ExitCode {

@@ -21,7 +21,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("sender", &["claims", "clock", "db", "driver", "health", "notification", "recorder", "scheduler"]),
     ("server", &["db", "driver", "json", "notification", "recorder", "sender"]),
     ("config", &[]),
-    ("main", &["config"]),
+    ("import", &[]),
+    ("main", &["config", "import"]),
 ];
 
 /// Crates that only these modules may use.

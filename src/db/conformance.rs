@@ -49,6 +49,7 @@ mod clear;
 mod create;
 mod delete;
 mod lanes;
+mod moving;
 mod outcome;
 mod pending;
 mod resend;
@@ -255,6 +256,12 @@ macro_rules! dbdrv_conformance_cases {
                 release_undoes_a_hold
                 release_keeps_to_lane_and_time
                 release_goes_in_steps;
+            moving:
+                export_meets_each_row_once
+                export_tells_all_that_is_known
+                import_stores_rows_as_they_are
+                import_can_be_repeated
+                import_refuses_other_content;
         }
     };
 }

@@ -15,10 +15,11 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, TransactionBehavior};
 
 use self::rows::failed;
-use super::{Claimed, Clear, DBDrv, DbError, Sending, Unassigned, Wanted, Write, Written};
-use crate::notification::{Detail, Item, Lane, State, Status, Timestamp};
+use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
+use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 mod clear;
+mod moving;
 mod open;
 mod reads;
 mod rows;
@@ -206,6 +207,14 @@ impl DBDrv for Sqlite {
 
     fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
         self.transact(|writer| clear::slice(writer, clear, sending).map_err(failed))
+    }
+
+    fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
+        self.read(|reader| moving::export(reader, after.map_or("", Id::as_str), limit))
+    }
+
+    fn import(&self, rows: &[Row]) -> Result<Vec<Result<(), DbError>>, DbError> {
+        self.transact(|writer| rows.iter().map(|row| moving::import(writer, row)).collect())
     }
 
     fn ping(&self) -> Result<(), DbError> {

@@ -43,10 +43,7 @@ pub(super) const GIVE_UP: &str = "update items set cur_state = 2, \
 /// Does one write of a batch.
 pub(super) fn write(connection: &Connection, write: &Write, sending: &Sending) -> Result<Written, DbError> {
     match write {
-        Write::Create(item) => match create(connection, item) {
-            Err(DbError::Exists) => compare(connection, item),
-            done => done.map(|()| Written::Done),
-        },
+        Write::Create(item) => create_or_compare(connection, item),
         Write::Outcome(outcome) => store(connection, outcome).map_err(failed),
         Write::Resend { id, max_tries, now } => {
             resend(connection, id.as_str(), *max_tries, *now).map(Written::Resent)
@@ -77,6 +74,13 @@ pub(super) fn create(connection: &Connection, item: &Item) -> Result<(), DbError
         })
         .map_err(failed)?;
     if inserted == 0 { Err(DbError::Exists) } else { Ok(()) }
+}
+
+pub(super) fn create_or_compare(connection: &Connection, item: &Item) -> Result<Written, DbError> {
+    match create(connection, item) {
+        Err(DbError::Exists) => compare(connection, item),
+        done => done.map(|()| Written::Done),
+    }
 }
 
 /// How the row that has the id already compares.
