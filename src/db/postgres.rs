@@ -1,12 +1,16 @@
 //! Notifications in PostgreSQL, or what speaks its protocol.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
 use tokio::{
     runtime::{Builder, Runtime},
     time::timeout,
 };
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::dsn::Dsn;
@@ -68,10 +72,13 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// A session. Its runtime runs only as long as somebody waits for an answer: it has no
-/// thread, and the answer has a time limit.
+/// A session. It lives only as long as somebody waits for an answer: it has no thread, and
+/// the answer has a time limit.
 pub struct Connection {
-    client: Client,
+    /// `None` when it is dropped.
+    client: Option<Client>,
+    /// Sends and receives; ends with the connection.
+    driver: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
     runtime: Option<Runtime>,
     limit: Option<Duration>,
 }
@@ -79,7 +86,11 @@ pub struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Dropped otherwise it would block, which a thread of another runtime must not.
+            // Says goodbye if there is no need to wait for it: this may be a thread of another runtime.
+            drop(self.client.take());
+            let within = runtime.enter();
+            let _ = self.driver.as_mut().now_or_never();
+            drop(within);
             runtime.shutdown_background();
         }
     }
@@ -100,9 +111,10 @@ fn set_up(purpose: Purpose) -> String {
     )
 }
 
-/// Statistics of a table that grows are never right: what has an index goes by it. Not
-/// every server has these.
-const GO_BY_INDEX: &str = "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off";
+/// Statistics of a table that grows are never right: what has an index goes by it. And no
+/// statement is worth compiling. Not every server has these.
+const GO_BY_INDEX: &str =
+    "set enable_seqscan = off; set enable_bitmapscan = off; set enable_sort = off; set jit = off";
 
 impl Backend for Server {
     type Connection = Connection;
@@ -117,14 +129,16 @@ impl Backend for Server {
 
     fn connect(&self, purpose: Purpose) -> Result<Connection, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::lost)?;
-        let connecting = timeout(CONNECT_TIMEOUT, self.config.connect(self.tls.clone()));
         let (client, driver) = runtime
-            .block_on(connecting)
+            .block_on(async { timeout(CONNECT_TIMEOUT, self.config.connect(self.tls.clone())).await })
             .map_err(|_| Failure::lost("it took too long to connect"))?
             .map_err(errors::failure)?;
-        // Whatever ends it is told to those who wait for an answer.
-        runtime.spawn(async move { drop(driver.await) });
-        let mut connection = Connection { client, runtime: Some(runtime), limit: Some(REQUEST_TIMEOUT) };
+        let mut connection = Connection {
+            client: Some(client),
+            driver: Box::pin(driver),
+            runtime: Some(runtime),
+            limit: Some(REQUEST_TIMEOUT),
+        };
         Self::request(&mut connection, &set_up(purpose))?;
         match Self::request(&mut connection, GO_BY_INDEX) {
             Err(failure) if failure.kind == Kind::Lost => return Err(failure),
@@ -137,7 +151,7 @@ impl Backend for Server {
     }
 
     fn request(connection: &mut Connection, sql: &str) -> Result<Vec<Rows>, Failure> {
-        let answer = connection.wait(connection.client.simple_query(sql))?.map_err(errors::failure)?;
+        let answer = connection.ask(sql)?;
         let mut sets = Vec::new();
         let mut rows = Vec::new();
         for message in answer {
@@ -188,14 +202,29 @@ impl Backend for Server {
 }
 
 impl Connection {
-    fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, Failure> {
-        let runtime = self.runtime.as_ref().ok_or_else(|| Failure::lost("it is closed"))?;
+    fn ask(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
+        let (Some(client), Some(runtime)) = (&self.client, &self.runtime) else {
+            return Err(Failure::lost("it is closed"));
+        };
         let answer = async {
-            match self.limit {
-                Some(limit) => timeout(limit, answer).await.map_err(|_| Failure::lost("no answer in time")),
-                None => Ok(answer.await),
+            match select(Box::pin(client.simple_query(sql)), self.driver.as_mut()).await {
+                Either::Left((answer, _)) => answer.map_err(errors::failure),
+                // It may have received the answer before it ended.
+                Either::Right((ended, answer)) => match (answer.now_or_never(), ended) {
+                    (Some(Ok(answer)), _) => Ok(answer),
+                    (_, Err(error)) | (Some(Err(error)), Ok(())) => Err(errors::failure(error)),
+                    (None, Ok(())) => Err(Failure::lost("the server has closed it")),
+                },
             }
         };
-        runtime.block_on(answer)
+        let limit = self.limit;
+        runtime.block_on(async {
+            match limit {
+                Some(limit) => {
+                    timeout(limit, answer).await.unwrap_or_else(|_| Err(Failure::lost("no answer in time")))
+                }
+                None => answer.await,
+            }
+        })
     }
 }

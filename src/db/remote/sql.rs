@@ -69,8 +69,9 @@ impl<B: Backend> Sql<B> {
         self.sql("(").list(ids, Self::id).sql(")")
     }
 
-    /// The pairs of id and token, as a condition.
+    /// The pairs of id and token, as a condition that goes by the ids.
     pub(super) fn leases(mut self, leases: &[(Id, u64)]) -> Self {
+        self = self.sql("notify_id in ").ids(leases.iter().map(|(id, _)| id.as_str())).sql(" and ");
         for (number, (id, lease)) in leases.iter().enumerate() {
             self = self.sql(if number == 0 { "(" } else { " or " });
             self = self.sql("(notify_id = ").id(id.as_str()).sql(" and lease_token = ").lease(*lease).sql(")");

@@ -1,6 +1,6 @@
 //! Batches of writes, each in one transaction and a few round trips.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     backend::{Backend, Failure, Kind, Rows, Values},
@@ -219,27 +219,26 @@ fn load<B: Backend>(
     Ok(rows.collect())
 }
 
-/// What those rows were created from that are to be created again. One of another
-/// length is another one, and isn't even read.
+/// What those rows were created from that are to be created again. One whose content has
+/// another length than any of these is another one, and isn't even read.
 fn origins<B: Backend>(
     session: &mut Session<B>,
     batch: &[Write],
     stored: &HashMap<Id, Image>,
 ) -> Result<HashMap<Id, Origin>, Failure> {
-    let mut sql = Sql::<B>::new("select notify_id, driver, endpoint, content from ").sql(B::BY_ID).sql(" where ");
-    let mut is_first = true;
-    for write in batch {
-        let Write::Create(item) = write else { continue };
-        if stored.contains_key(&item.id) {
-            sql = sql.sql(if is_first { "(notify_id = " } else { " or (notify_id = " }).id(item.id.as_str());
-            sql = sql.sql(" and octet_length(content) = ").number(item.content.len() as i64).sql(")");
-            is_first = false;
-        }
-    }
-    if is_first {
+    let again = batch.iter().filter_map(|write| match write {
+        Write::Create(item) if stored.contains_key(&item.id) => Some(item),
+        _ => None,
+    });
+    let again: Vec<&Item> = again.collect();
+    if again.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = session.request(&sql.done())?.pop().unwrap_or_default();
+    let lengths: BTreeSet<usize> = again.iter().map(|item| item.content.len()).collect();
+    let sql = Sql::<B>::new("select notify_id, driver, endpoint, content from ").sql(B::BY_ID);
+    let sql = sql.sql(" where notify_id in ").ids(again.iter().map(|item| item.id.as_str()));
+    let sql = sql.sql(" and octet_length(content) in (").list(lengths, |sql, length| sql.number(length as i64));
+    let rows = session.request(&sql.sql(")").done())?.pop().unwrap_or_default();
     let rows = rows.into_iter().filter_map(|mut row| {
         let origin = Origin {
             r#type: row.text(1),
