@@ -124,7 +124,7 @@ impl Backend for Server {
     const BY_DUE: &'static str = "items";
     const BY_ID: &'static str = "items";
     const DRIVER: &'static str = "driver";
-    const HEADS: &'static str = include_str!("postgres/heads.sql");
+    const LANES: &'static str = include_str!("postgres/lanes.sql");
     const RETURN_INSERTED: &'static str = " on conflict (notify_id) do nothing returning notify_id";
 
     fn connect(&self, purpose: Purpose) -> Result<Connection, Failure> {

@@ -22,6 +22,7 @@ use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 pub(super) mod backend;
 mod clear;
 pub(super) mod dsn;
+mod heads;
 mod leases;
 mod plan;
 pub(super) mod pool;
@@ -187,7 +188,7 @@ impl<B: Backend> DBDrv for Remote<B> {
 
     /// A lane whose due rows are all leased is due when the first lease would end.
     fn heads(&self) -> Result<Vec<(Lane, Timestamp)>, DbError> {
-        self.run(reads::heads)
+        self.run(heads::heads)
     }
 
     fn claim(&self, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {

@@ -23,8 +23,9 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     const BY_ID: &'static str;
     /// The type of a row, to be compared byte by byte.
     const DRIVER: &'static str;
-    /// Each lane's number and when its head is due.
-    const HEADS: &'static str;
+    /// A query for the lanes that have pending rows, in parentheses: it must step from
+    /// one to the next, whatever lies between.
+    const LANES: &'static str;
     /// Ends an insert so that it passes over ids that exist and returns the others;
     /// empty if there is no such thing: then such an id fails the statement.
     const RETURN_INSERTED: &'static str;

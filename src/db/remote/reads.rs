@@ -2,6 +2,7 @@
 
 use super::{
     backend::{Backend, Failure, Row, Rows},
+    heads::heads,
     pool::Session,
     sql::Sql,
 };
@@ -52,11 +53,6 @@ pub(super) fn detail<B: Backend>(session: &mut Session<B>, id: &str) -> Result<O
 
 pub(super) fn newest<B: Backend>(session: &mut Session<B>) -> Result<Option<Timestamp>, Failure> {
     Ok(first(session, NEWEST)?.map(|row| row.timestamp(0)))
-}
-
-pub(super) fn heads<B: Backend>(session: &mut Session<B>) -> Result<Vec<(Lane, Timestamp)>, Failure> {
-    let rows = all(session, B::HEADS)?;
-    Ok(rows.into_iter().map(|row| (row.lane(0), row.timestamp(1))).collect())
 }
 
 pub(super) fn ping<B: Backend>(session: &mut Session<B>) -> Result<(), Failure> {
