@@ -64,7 +64,8 @@ impl Database {
     /// The definition of the table and what it holds.
     fn content(&self) -> (String, Vec<String>) {
         let mut connection = self.connection();
-        let (_, definition): (String, String) = connection.query_first("show create table items").unwrap().unwrap();
+        let (_, definition): (String, String) =
+            connection.query_first("show create table items").unwrap().unwrap();
         let rows = "select concat_ws('|', hex(notify_id), driver, endpoint, hex(content), create_at, next_at, tried, \
              cur_state, hex(response), lane, once, epoch, lease_token, lease_until) from items order by 1";
         (definition, connection.query(rows).unwrap())
@@ -119,7 +120,9 @@ fn a_takeover_that_was_cut_off_goes_on() {
     drop(database.open());
     let before = database.content();
     // As if it had ended before the rows were marked, or before the last copy of the table.
-    for undone in ["drop column lease_until", "drop column lease_until, drop column epoch, drop key items_due"] {
+    for undone in
+        ["drop column lease_until", "drop column lease_until, drop column epoch, drop key items_due"]
+    {
         let mut connection = database.connection();
         connection.query_drop(format!("alter table items {undone}")).unwrap();
         connection.query_drop("update items set once = 0").unwrap();
@@ -238,7 +241,9 @@ fn refusals_are_clear_and_tell_no_secret() {
     let db = MySql::connect(&format!("mysql://{user}:right@{place}/{}", database.0)).unwrap();
     assert!(db.newest().unwrap().is_none());
     match db.create(&servers::item("one")) {
-        Err(DbError::Unavailable(reason)) => assert!(reason.to_string().contains("refuses this user"), "{reason}"),
+        Err(DbError::Unavailable(reason)) => {
+            assert!(reason.to_string().contains("refuses this user"), "{reason}")
+        }
         other => panic!("{other:?}"),
     }
     server().query_drop(format!("drop user {user}")).unwrap();

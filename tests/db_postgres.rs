@@ -136,7 +136,9 @@ fn a_takeover_that_was_cut_off_goes_on() {
     drop(database.open());
     let before = database.content();
     // As if it had ended before the rows were marked, or after the first statement.
-    for undone in ["alter table items drop lease_until", "alter table items drop lease_until; drop index items_due"] {
+    for undone in
+        ["alter table items drop lease_until", "alter table items drop lease_until; drop index items_due"]
+    {
         database.query(&format!("{undone}; update items set once = 0"));
         let db = database.open();
         servers::check_taken_over(&db);
@@ -185,7 +187,9 @@ fn a_million_rows_are_taken_over() {
 fn two_nodes_share_a_table() {
     let database = Database::new();
     servers::check_two_nodes(&database.open(), &database.open(), |id| {
-        database.query(&format!("update items set lease_until = extract(epoch from now()) - 2 where notify_id = '{id}'"));
+        database.query(&format!(
+            "update items set lease_until = extract(epoch from now()) - 2 where notify_id = '{id}'"
+        ));
     });
 }
 
@@ -226,7 +230,8 @@ fn a_locked_row_fails_in_time() {
                 "begin; select notify_id from items where notify_id = 'locked' for update; select pg_sleep(5); commit",
             )
         });
-        let is_locked = "select 1 from pg_stat_activity where query like '%pg_sleep(5)%' and wait_event = 'PgSleep'";
+        let is_locked =
+            "select 1 from pg_stat_activity where query like '%pg_sleep(5)%' and wait_event = 'PgSleep'";
         while query(&address(), is_locked).is_empty() {}
         servers::check_locked(&db, "locked");
     });
@@ -264,7 +269,8 @@ fn every_form_of_dsn_connects() {
     let (host, name) = place.split_once('/').unwrap();
     let (host, port) = host.split_once(':').unwrap();
     let options = format!("options=-csearch_path%3D{}", database.0);
-    let words = format!("host={host} port={port} user={login} dbname={name} options='-csearch_path={}'", database.0);
+    let words =
+        format!("host={host} port={port} user={login} dbname={name} options='-csearch_path={}'", database.0);
     for dsn in [
         format!("postgres://{login}@{place}?{options}&sslmode=disable"),
         format!("postgresql://{login}@{place}?{options}&sslmode=require&binary_parameters=yes"),

@@ -17,6 +17,8 @@ use super::remote::{
 mod dsn;
 mod errors;
 mod takeover;
+#[cfg(test)]
+mod tests;
 
 /// A MySQL or MariaDB database, which several nodes may share.
 ///
@@ -83,7 +85,8 @@ impl Server {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         // The server could ask for any file.
-        let no_file = |_: &[u8], _: &mut mysql::LocalInfile<'_>| Err(io::Error::from(io::ErrorKind::Unsupported));
+        let no_file =
+            |_: &[u8], _: &mut mysql::LocalInfile<'_>| Err(io::Error::from(io::ErrorKind::Unsupported));
         let opts = OptsBuilder::new()
             .ip_or_hostname(Some(dsn.host))
             .tcp_port(dsn.port)
@@ -139,7 +142,8 @@ impl Backend for Server {
         let mut answer = connection.query_iter(sql).map_err(errors::failure)?;
         let mut sets = Vec::new();
         while let Some(set) = answer.iter() {
-            let row = |row: Result<mysql::Row, Error>| Ok(Row(row?.unwrap().into_iter().map(column).collect()));
+            let row =
+                |row: Result<mysql::Row, Error>| Ok(Row(row?.unwrap().into_iter().map(column).collect()));
             sets.push(set.map(row).collect::<Result<Rows, Error>>().map_err(errors::failure)?);
         }
         Ok(sets)

@@ -24,6 +24,8 @@ use super::remote::{
 mod dsn;
 mod errors;
 mod takeover;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 /// A PostgreSQL database, which several nodes may share.
@@ -50,12 +52,7 @@ impl Postgres {
     /// # Errors
     /// See [`ConnectError`].
     pub fn connect(dsn: &str) -> Result<Self, ConnectError> {
-        let Dsn { mut config, tls } = Dsn::parse(dsn).map_err(ConnectError::Dsn)?;
-        config
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_user_timeout(REQUEST_TIMEOUT)
-            .keepalives_idle(Duration::from_secs(30));
-        Self::open(Server { config, tls: MakeRustlsConnect::new(tls.config().map_err(ConnectError::Dsn)?) })
+        Self::open(Server::new(dsn)?)
     }
 }
 
@@ -63,6 +60,18 @@ impl Postgres {
 pub struct Server {
     config: Config,
     tls: MakeRustlsConnect,
+}
+
+impl Server {
+    fn new(dsn: &str) -> Result<Self, ConnectError> {
+        let Dsn { mut config, tls } = Dsn::parse(dsn).map_err(ConnectError::Dsn)?;
+        config
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(REQUEST_TIMEOUT)
+            .keepalives_idle(Duration::from_secs(30));
+        let tls = MakeRustlsConnect::new(tls.config().map_err(ConnectError::Dsn)?);
+        Ok(Self { config, tls })
+    }
 }
 
 impl std::fmt::Debug for Server {

@@ -25,6 +25,8 @@ pub(super) mod dsn;
 mod heads;
 mod leases;
 mod plan;
+#[cfg(test)]
+pub(super) mod plans;
 pub(super) mod pool;
 mod reads;
 mod sql;
@@ -72,8 +74,7 @@ impl<B: Backend> Remote<B> {
     /// Connects, waits up to half a minute for a server that can't be reached, and brings
     /// the table up to date, however long that takes.
     pub(super) fn open(backend: B) -> Result<Self, ConnectError> {
-        let refused =
-            |failure: Failure| ConnectError::Server { name: B::NAME, reason: failure.sentence };
+        let refused = |failure: Failure| ConnectError::Server { name: B::NAME, reason: failure.sentence };
         let mut connection = pool::first_connection(&backend).map_err(refused)?;
         takeover::take_over::<B>(&mut connection).map_err(refused)?;
         Ok(Self { pool: pool::pool(backend) })

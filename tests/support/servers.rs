@@ -39,7 +39,8 @@ pub(crate) fn check_taken_over(db: &dyn DBDrv) {
     assert_eq!(waiting, ["caf\u{e9}", "new", "retried", "sent once"]);
     // By the limit that made it wait for one attempt, and by a lower one.
     let once = |id: &str| {
-        let others: Sending = ORIGINAL_ROWS.iter().filter(|row| row.0 != id).map(|row| self::id(row.0)).collect();
+        let others: Sending =
+            ORIGINAL_ROWS.iter().filter(|row| row.0 != id).map(|row| self::id(row.0)).collect();
         let found = db.pending(Timestamp::MAX, 1_000, &["HTTPPOST"], &others).unwrap();
         found.unwrap_or_else(|| panic!("{id} is pending")).once
     };
@@ -128,7 +129,7 @@ pub(crate) fn check_bad_neighbours(db: &dyn DBDrv, bad: &[Item]) {
 }
 
 /// All connections are cut off between the calls: nobody notices.
-pub(crate) fn check_lost_connections(db: &(impl DBDrv + Sync), cut: impl Fn()) {
+pub(crate) fn check_lost_connections(db: &impl DBDrv, cut: impl Fn()) {
     let barrier = &Barrier::new(6);
     // So that the pool holds several.
     thread::scope(|scope| {
@@ -173,7 +174,7 @@ pub(crate) fn open_at_once<D: DBDrv>(open: impl Fn() -> D + Sync) -> Vec<D> {
         open()
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(&open)).collect();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }

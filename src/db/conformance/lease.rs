@@ -207,7 +207,7 @@ pub(super) fn lease_by_eight_threads_is_one(db: &dyn DBDrv) {
         }
     };
     let claimed: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..8).map(|_| scope.spawn(&claim_all)).collect();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(claim_all)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let different: HashSet<_> = claimed.iter().collect();

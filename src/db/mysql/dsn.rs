@@ -60,7 +60,8 @@ impl Dsn {
             None => text.rsplit_once('/').ok_or(form)?,
         };
         let (database, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (login, network) = place.rsplit_once('@').map_or((None, place), |(login, rest)| (Some(login), rest));
+        let (login, network) =
+            place.rsplit_once('@').map_or((None, place), |(login, rest)| (Some(login), rest));
         let (user, password) = match login.map(|login| login.split_once(':').ok_or(login)) {
             Some(Ok((user, password))) => (Some(user.to_owned()), Some(password.to_owned())),
             Some(Err(user)) => (Some(user.to_owned()), None),
@@ -130,7 +131,8 @@ impl Tls {
             "preferred" | "prefer" => Ok(Self::Preferred),
             "required" | "require" => Ok(Self::Unverified),
             "verify_ca" | "verify_identity" | "verify_full" => Ok(Self::Verified),
-            _ => Err("its option ssl-mode takes disabled, preferred, required, verify_ca or verify_identity".into()),
+            _ => Err("its option ssl-mode takes disabled, preferred, required, verify_ca or verify_identity"
+                .into()),
         }
     }
 }

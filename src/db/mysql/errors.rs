@@ -1,5 +1,7 @@
 //! What errors of MySQL, MariaDB and their like mean to the caller.
 
+use std::io::ErrorKind;
+
 use mysql::{DriverError, Error};
 
 use crate::db::remote::backend::{Failure, Kind};
@@ -10,14 +12,15 @@ pub(super) fn failure(error: Error) -> Failure {
             let (kind, meaning) = meaning(error.code);
             Failure::new(kind, meaning, format_args!("{}, error {}", error.message, error.code))
         }
-        Error::DriverError(DriverError::PacketTooLarge) | Error::CodecError(_) => Failure::new(
-            Kind::Refused,
-            "it is too big",
-            "more than half of the server's max_allowed_packet",
-        ),
+        Error::DriverError(DriverError::PacketTooLarge) | Error::CodecError(_) => {
+            Failure::new(Kind::Refused, "it is too big", "more than half of the server's max_allowed_packet")
+        }
         Error::DriverError(
             error @ (DriverError::ConnectTimeout | DriverError::CouldNotConnect(_) | DriverError::Timeout),
         ) => Failure::lost(error),
+        Error::IoError(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Failure::lost("no answer in time")
+        }
         Error::IoError(error) => Failure::lost(error),
         Error::TlsError(error) => Failure::new(Kind::Unavailable, "TLS failed", error),
         error => Failure::new(Kind::Unavailable, "the server gives no answer that makes sense", error),
@@ -36,7 +39,9 @@ fn meaning(code: u16) -> (Kind, &'static str) {
         1048 | 1264 | 1265 | 1292 | 1300 | 1366 | 1406 | 1118 | 3819 | 4025 => {
             (Kind::Refused, "a value doesn't fit")
         }
-        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 4031 => (Kind::Lost, "the server ended the connection"),
+        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 4031 => {
+            (Kind::Lost, "the server ended the connection")
+        }
         1040 | 1203 | 1226 => (Kind::Lost, "the server has too many connections"),
         1205 => (Kind::Unavailable, "another transaction has locked a row"),
         1290 | 1792 | 1836 => (Kind::Unavailable, "the server is read-only"),

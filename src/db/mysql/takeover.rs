@@ -10,7 +10,7 @@ use mysql::Conn;
 use super::Server;
 use crate::db::remote::{
     backend::{Backend, Failure, Rows, Step},
-    takeover::{self, Column, SEAL},
+    takeover::{self, SEAL},
 };
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -32,6 +32,18 @@ const ADDED: &takeover::Added = &[
     (SEAL, "bigint not null default 0"),
 ];
 
+/// A column as it is.
+struct Column {
+    name: String,
+    /// Its type, in lower case, as the server spells it.
+    kind: String,
+    /// How many characters or bytes fit; 0 if that isn't limited.
+    length: i64,
+    /// How its text is encoded; empty if it is none.
+    charset: String,
+    is_nullable: bool,
+}
+
 pub(super) fn steps(connection: &mut Conn) -> Result<Vec<Step>, Failure> {
     let columns: Vec<Column> = ask(connection, COLUMNS)?
         .into_iter()
@@ -46,7 +58,8 @@ pub(super) fn steps(connection: &mut Conn) -> Result<Vec<Step>, Failure> {
     if columns.is_empty() {
         return Ok(vec![Step { meaning: "making the table items", sql: SCHEMA.into() }]);
     }
-    let missing = takeover::missing(&columns, ADDED)?;
+    let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+    let missing = takeover::missing(&names, ADDED)?;
     // Its bytes would be those of its character set, so it becomes UTF-8 first. As all that
     // is done to a table is one copy of it, the rest waits for the next look.
     let id = columns.iter().find(|column| column.name == "notify_id");
@@ -60,7 +73,10 @@ pub(super) fn steps(connection: &mut Conn) -> Result<Vec<Step>, Failure> {
     let mut changes: Vec<String> = columns.iter().filter_map(widened).collect();
     let is_sealed = !missing.iter().any(|(name, _)| *name == SEAL);
     changes.extend(
-        missing.iter().filter(|(name, _)| *name != SEAL).map(|(name, kind)| format!("add column {name} {kind}")),
+        missing
+            .iter()
+            .filter(|(name, _)| *name != SEAL)
+            .map(|(name, kind)| format!("add column {name} {kind}")),
     );
     let mut indexes = ask(connection, INDEXES)?;
     let indexes: Vec<(String, String)> = indexes.iter_mut().map(|row| (row.text(0), row.text(1))).collect();
@@ -93,14 +109,15 @@ fn widened(column: &Column) -> Option<String> {
         "notify_id" if !kind.starts_with("varbinary") || *length < 512 => {
             return Some("modify notify_id varbinary(512) not null".into());
         }
-        "driver" if !is_text_exact || *length < 255 => "varchar(255) character set utf8mb4 collate utf8mb4_bin",
+        "driver" if !is_text_exact || *length < 255 => {
+            "varchar(255) character set utf8mb4 collate utf8mb4_bin"
+        }
         // Its length is in bytes.
         "endpoint" if !is_text_exact || *length < 65_535 => "text character set utf8mb4 collate utf8mb4_bin",
         "content" | "response" if kind != "longblob" => "longblob",
         "create_at" | "next_at" if !kind.starts_with("bigint") => "bigint",
-        "tried" if !kind.starts_with("bigint") && !(kind.starts_with("int") && kind.ends_with("unsigned")) => {
-            "bigint"
-        }
+        "tried" if kind.starts_with("int") && kind.ends_with("unsigned") => return None,
+        "tried" if !kind.starts_with("bigint") => "bigint",
         _ => return None,
     };
     Some(format!("modify {name} {kind} {nullable}"))

@@ -171,7 +171,11 @@ mod tests {
             let Dsn { config, tls } = Dsn::parse(text).unwrap();
             assert_eq!((config.get_user(), config.get_dbname()), (Some("u"), Some("d")), "{text}");
             assert_eq!(config.get_password(), Some(&b"p'@ w"[..]), "{text}");
-            assert_eq!((config.get_ports(), config.get_ssl_mode()), (&[5433][..], SslMode::Require), "{text}");
+            assert_eq!(
+                (config.get_ports(), config.get_ssl_mode()),
+                (&[5433][..], SslMode::Require),
+                "{text}"
+            );
             assert_eq!((config.get_hosts().len(), tls.trust), (1, Trust::Full), "{text}");
         }
     }

@@ -8,7 +8,7 @@
 use super::{Connection, Server};
 use crate::db::remote::{
     backend::{Backend, Failure, Rows, Step},
-    takeover::{self, Column, SEAL},
+    takeover::{self, SEAL},
 };
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -34,21 +34,17 @@ const ADDED: &takeover::Added = &[
 ];
 
 pub(super) fn steps(connection: &mut Connection) -> Result<Vec<Step>, Failure> {
-    let columns: Vec<Column> = ask(connection, COLUMNS)?
+    let columns: Vec<(String, String, i64)> = ask(connection, COLUMNS)?
         .into_iter()
-        .map(|mut row| Column {
-            name: row.text(0),
-            kind: row.text(1),
-            length: row.integer(2),
-            charset: String::new(),
-            is_nullable: false,
-        })
+        .map(|mut row| (row.text(0), row.text(1), row.integer(2)))
         .collect();
     if columns.is_empty() {
         return Ok(vec![Step { meaning: "making the table items", sql: SCHEMA.into() }]);
     }
-    let missing = takeover::missing(&columns, ADDED)?;
-    let mut changes: Vec<String> = columns.iter().filter_map(widened).collect();
+    let names: Vec<&str> = columns.iter().map(|(name, ..)| &**name).collect();
+    let missing = takeover::missing(&names, ADDED)?;
+    let mut changes: Vec<String> =
+        columns.iter().filter_map(|(name, kind, length)| widened(name, kind, *length)).collect();
     let added = |(name, kind): &(&str, &str)| format!("add column if not exists {name} {kind}");
     let is_sealed = !missing.iter().any(|(name, _)| *name == SEAL);
     changes.extend(missing.into_iter().filter(|(name, _)| *name != SEAL).map(added));
@@ -75,9 +71,9 @@ pub(super) fn steps(connection: &mut Connection) -> Result<Vec<Step>, Failure> {
 }
 
 /// What makes a column of the original wide enough.
-fn widened(Column { name, kind, length, .. }: &Column) -> Option<String> {
-    let is_limited = |least: i64| (1..least).contains(length) || kind == "character";
-    let kind = match name.as_str() {
+fn widened(name: &str, kind: &str, length: i64) -> Option<String> {
+    let is_limited = |least: i64| (1..least).contains(&length) || kind == "character";
+    let kind = match name {
         "notify_id" if is_limited(128) => "varchar(128)",
         "driver" if is_limited(255) => "varchar(255)",
         "endpoint" if is_limited(8_192) => "text",

@@ -78,9 +78,7 @@ impl Tls {
 }
 
 fn certificates(path: &PathBuf, option: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| unreadable(option, error))
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| unreadable(option, error))
 }
 
 fn unreadable(option: &str, error: impl std::fmt::Display) -> String {

@@ -192,7 +192,8 @@ impl Row {
     /// A text; what isn't UTF-8 is replaced, as null is by nothing.
     pub fn text(&mut self, column: usize) -> String {
         let bytes = self.take(column).unwrap_or_default();
-        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     /// An id, or the bytes that are none because no text can address them.

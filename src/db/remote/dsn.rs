@@ -17,7 +17,8 @@ impl Url {
     /// Reads what follows `scheme://`. A password may hold anything: the last `@` ends it,
     /// and what isn't a percent-encoding stands for itself.
     pub(in crate::db) fn parse(rest: &str) -> Result<Self, String> {
-        let (login, place) = rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
+        let (login, place) =
+            rest.rsplit_once('@').map_or((None, rest), |(login, place)| (Some(login), place));
         let (place, query) = place.split_once('?').unwrap_or((place, ""));
         let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
         let (user, password) = match login {
@@ -41,7 +42,10 @@ impl Url {
 /// `option=value&option=value`.
 pub(in crate::db) fn options(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(k, v)| (decode(k), decode(v)))
+        .collect()
 }
 
 /// `host`, `host:port` or `[address]:port`.

@@ -71,7 +71,10 @@ fn free_rows<B: Backend>(lanes: &[Lane]) -> String {
 /// before the first free one are leased, and no other lease ends before that one is due.
 fn lease_ends<B: Backend>(lanes: &[Lane], free: &BTreeMap<Lane, Timestamp>) -> String {
     union::<B>(lanes, |sql, lane| {
-        let sql = sql.sql("select ").number(lane.number()).sql(", min(greatest(next_at, lease_until)), count(*) from ");
+        let sql = sql
+            .sql("select ")
+            .number(lane.number())
+            .sql(", min(greatest(next_at, lease_until)), count(*) from ");
         let sql = sql.sql(B::BY_DUE).sql(" where cur_state = 0 and lane = ").number(lane.number());
         let sql = sql.sql(" and lease_until > ").sql(B::CLOCK);
         match free.get(lane) {

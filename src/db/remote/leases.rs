@@ -63,18 +63,24 @@ fn lease<B: Backend>(
     token: u64,
     chosen: &[Id],
 ) -> Result<HashMap<Id, Item>, Failure> {
-    let ids = || chosen.iter().map(Id::as_str);
-    let sql = Sql::<B>::new("update ").sql(B::BY_ID).sql(" set lease_token = ").lease(token);
-    let sql = sql.sql(", lease_until = ").sql(B::CLOCK).sql(" + ").number(LEASE_SECS);
-    let sql = sql.sql(" where notify_id in ").ids(ids()).sql(" and cur_state = 0 and lane = ");
-    let sql = sql.number(wanted.lane.number()).sql(" and next_at <= ").time(wanted.now);
-    // It may be its own: if the answer was lost, this is done again.
-    let sql = sql.sql(" and (lease_until <= ").sql(B::CLOCK).sql(" or lease_token = ").lease(token);
-    let sql = sql.sql(");select ").sql(reads::ITEM).sql(" from ").sql(B::BY_ID);
-    let sql = sql.sql(" where notify_id in ").ids(ids()).sql(" and lease_token = ").lease(token);
-    let rows = session.request(&sql.done())?.pop().unwrap_or_default();
+    let ids = Sql::<B>::new("").ids(chosen.iter().map(Id::as_str)).done();
+    let read = Sql::<B>::new("select ").sql(reads::ITEM).sql(" from ").sql(B::BY_ID);
+    let read = read.sql(" where notify_id in ").sql(&ids).sql(" and lease_token = ").lease(token).done();
+    let sql = format!("{};{read}", update_sql::<B>(wanted, token, &ids));
+    let rows = session.request(&sql)?.pop().unwrap_or_default();
     let items = rows.into_iter().filter_map(|row| reads::item::<B>(row, wanted.lane, token));
     Ok(items.map(|item| (item.id.clone(), item)).collect())
+}
+
+/// The guarded update. The sum hides the state from indexes: by their ids it's some rows,
+/// by the lane it may be a million.
+pub(super) fn update_sql<B: Backend>(wanted: &Wanted<'_>, token: u64, ids: &str) -> String {
+    let sql = Sql::<B>::new("update ").sql(B::BY_ID).sql(" set lease_token = ").lease(token);
+    let sql = sql.sql(", lease_until = ").sql(B::CLOCK).sql(" + ").number(LEASE_SECS);
+    let sql = sql.sql(" where notify_id in ").sql(ids).sql(" and cur_state + 0 = 0 and lane = ");
+    let sql = sql.number(wanted.lane.number()).sql(" and next_at <= ").time(wanted.now);
+    // It may be its own: if the answer was lost, this is done again.
+    sql.sql(" and (lease_until <= ").sql(B::CLOCK).sql(" or lease_token = ").lease(token).sql(")").done()
 }
 
 pub(super) fn renew<B: Backend>(session: &mut Session<B>, leases: &[(Id, u64)]) -> Result<(), Failure> {

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// A clock that stood beyond the year 9999 was wrong.
-const NEWEST: &str = "select create_at from items where create_at < 253402300800 order by create_at desc limit 1";
+const NEWEST: &str =
+    "select create_at from items where create_at < 253402300800 order by create_at desc limit 1";
 
 const PING: &str = "select 1 from items limit 1";
 
@@ -29,7 +30,10 @@ fn by_id<B: Backend>(columns: &str, id: &str) -> String {
     Sql::<B>::new("select ").sql(columns).sql(" from items where notify_id = ").id(id).done()
 }
 
-pub(super) fn result<B: Backend>(session: &mut Session<B>, id: &str) -> Result<Option<Option<Vec<u8>>>, Failure> {
+pub(super) fn result<B: Backend>(
+    session: &mut Session<B>,
+    id: &str,
+) -> Result<Option<Option<Vec<u8>>>, Failure> {
     let row = first(session, &by_id::<B>("response", id))?;
     Ok(row.map(|mut row| row.take(0).map(B::read_bytes)))
 }
@@ -101,7 +105,7 @@ pub(super) fn line<B: Backend>(
     }
 }
 
-fn line_sql<B: Backend>(wanted: &Wanted<'_>, lease: u64, limit: usize) -> String {
+pub(super) fn line_sql<B: Backend>(wanted: &Wanted<'_>, lease: u64, limit: usize) -> String {
     Sql::<B>::new("select notify_id, next_at, octet_length(content), tried, once from ")
         .sql(B::BY_DUE)
         .sql(" where cur_state = 0 and lane = ")
@@ -152,7 +156,9 @@ pub(super) fn pending<B: Backend>(
             limit *= 4;
         };
         let best = oldest.as_ref().map_or(now, |(best, ..)| *best);
-        if let Some(place) = found.filter(|place| place.next_at < best || (oldest.is_none() && place.next_at <= now)) {
+        if let Some(place) =
+            found.filter(|place| place.next_at < best || (oldest.is_none() && place.next_at <= now))
+        {
             oldest = Some((place.next_at, lane, place.id));
         }
     }

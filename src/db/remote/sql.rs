@@ -53,7 +53,11 @@ impl<B: Backend> Sql<B> {
     }
 
     /// The values with commas between them.
-    pub(super) fn list<T>(mut self, values: impl IntoIterator<Item = T>, spell: impl Fn(Self, T) -> Self) -> Self {
+    pub(super) fn list<T>(
+        mut self,
+        values: impl IntoIterator<Item = T>,
+        spell: impl Fn(Self, T) -> Self,
+    ) -> Self {
         let begin = self.text.len();
         for value in values {
             if self.text.len() > begin {
@@ -74,7 +78,8 @@ impl<B: Backend> Sql<B> {
         self = self.sql("notify_id in ").ids(leases.iter().map(|(id, _)| id.as_str())).sql(" and ");
         for (number, (id, lease)) in leases.iter().enumerate() {
             self = self.sql(if number == 0 { "(" } else { " or " });
-            self = self.sql("(notify_id = ").id(id.as_str()).sql(" and lease_token = ").lease(*lease).sql(")");
+            self =
+                self.sql("(notify_id = ").id(id.as_str()).sql(" and lease_token = ").lease(*lease).sql(")");
         }
         self.sql(")")
     }

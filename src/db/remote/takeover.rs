@@ -27,28 +27,15 @@ const MARK_ONCE: &str =
 /// table by this program, and rows may still have to be marked.
 pub(in crate::db) const SEAL: &str = "lease_until";
 
-/// A column of the table as it is.
-#[derive(Debug)]
-pub(in crate::db) struct Column {
-    pub(in crate::db) name: String,
-    /// Its type, in lower case, as the server spells it.
-    pub(in crate::db) kind: String,
-    /// How many characters or bytes fit; 0 if that isn't limited.
-    pub(in crate::db) length: i64,
-    /// How its text is encoded; empty if it is none.
-    pub(in crate::db) charset: String,
-    pub(in crate::db) is_nullable: bool,
-}
-
 /// What is to be added and how, by the names of columns, [`SEAL`] last.
 pub(in crate::db) type Added = [(&'static str, &'static str)];
 
-/// Checks that it is a table that can be taken over, and says which columns it lacks.
+/// Checks that a table with these columns can be taken over, and says which it lacks.
 pub(in crate::db) fn missing<'a>(
-    columns: &[Column],
+    columns: &[&str],
     added: &'a Added,
 ) -> Result<Vec<&'a (&'static str, &'static str)>, Failure> {
-    let has = |name: &str| columns.iter().any(|column| column.name == name);
+    let has = |name: &str| columns.contains(&name);
     if let Some(lacking) = ORIGINAL.iter().find(|name| !has(name)) {
         return Err(Failure::new(
             Kind::Unavailable,

@@ -42,7 +42,8 @@ pub(super) fn write<B: Backend>(
         return Ok(batch.iter().map(|_| Ok(Written::Done)).collect());
     }
     // The others exist: how do they compare?
-    let (new, old): (Vec<_>, Vec<_>) = (0..).zip(batch).partition(|(at, _)| inserted.contains(items[*at].id.as_str()));
+    let (new, old): (Vec<_>, Vec<_>) =
+        (0..).zip(batch).partition(|(at, _)| inserted.contains(items[*at].id.as_str()));
     let old_ones: Vec<Write> = old.iter().map(|(_, write)| Write::clone(write)).collect();
     let mut answers: Vec<_> = new.into_iter().map(|(at, _)| (at, Ok(Written::Done))).collect();
     let rest = write_any(session, &old_ones, sending)?;
@@ -63,10 +64,7 @@ fn new_ones(batch: &[Write]) -> Option<Vec<&Item>> {
 
 /// Inserts items without looking first: nearly always none of them exists. One round
 /// trip. `None` if one does and nothing was inserted.
-fn insert_all<B: Backend>(
-    session: &mut Session<B>,
-    items: &[&Item],
-) -> Result<Option<HashSet<Id>>, Failure> {
+fn insert_all<B: Backend>(session: &mut Session<B>, items: &[&Item]) -> Result<Option<HashSet<Id>>, Failure> {
     let mut rows: Vec<Inserted<'_>> = items.iter().map(|item| Inserted::new(item)).collect();
     rows.sort_unstable_by_key(|row| row.item.id.as_str());
     let statements = inserts::<B>(&rows, B::RETURN_INSERTED);
@@ -188,15 +186,17 @@ fn load<B: Backend>(
     ids: &[&str],
     is_open: bool,
 ) -> Result<HashMap<Id, Image>, Failure> {
-    let sql = Sql::<B>::new("select notify_id, create_at, next_at, tried, cur_state, lane, once, epoch, lease_token, ")
-        .sql("case when lease_until > ")
-        .sql(B::CLOCK)
-        .sql(" then 1 else 0 end, case when response is null then 0 else 1 end from ")
-        .sql(B::BY_ID)
-        .sql(" where notify_id in ")
-        .ids(ids.iter().copied())
-        .sql(" order by notify_id for update")
-        .done();
+    let sql = Sql::<B>::new(
+        "select notify_id, create_at, next_at, tried, cur_state, lane, once, epoch, lease_token, ",
+    )
+    .sql("case when lease_until > ")
+    .sql(B::CLOCK)
+    .sql(" then 1 else 0 end, case when response is null then 0 else 1 end from ")
+    .sql(B::BY_ID)
+    .sql(" where notify_id in ")
+    .ids(ids.iter().copied())
+    .sql(" order by notify_id for update")
+    .done();
     let mut sets = if is_open { session.request(&sql)? } else { session.begin(&sql)? };
     let rows = sets.pop().unwrap_or_default();
     let rows = rows.into_iter().filter_map(|mut row| {
@@ -237,7 +237,8 @@ fn origins<B: Backend>(
     let lengths: BTreeSet<usize> = again.iter().map(|item| item.content.len()).collect();
     let sql = Sql::<B>::new("select notify_id, driver, endpoint, content from ").sql(B::BY_ID);
     let sql = sql.sql(" where notify_id in ").ids(again.iter().map(|item| item.id.as_str()));
-    let sql = sql.sql(" and octet_length(content) in (").list(lengths, |sql, length| sql.number(length as i64));
+    let sql =
+        sql.sql(" and octet_length(content) in (").list(lengths, |sql, length| sql.number(length as i64));
     let rows = session.request(&sql.sql(")").done())?.pop().unwrap_or_default();
     let rows = rows.into_iter().filter_map(|mut row| {
         let origin = Origin {
@@ -314,7 +315,8 @@ fn inserts<B: Backend>(rows: &[Inserted<'_>], end: &str) -> Vec<String> {
 }
 
 /// Each with the response, or without where it stays.
-const UPDATED: &[&str] = &["id", "v_next", "v_tried", "v_state", "v_lane", "v_once", "v_epoch", "v_lease", "v_set", "v_response"];
+const UPDATED: &[&str] =
+    &["id", "v_next", "v_tried", "v_state", "v_lane", "v_once", "v_epoch", "v_lease", "v_set", "v_response"];
 
 const UPDATE: &str = "next_at = v_next, tried = v_tried, cur_state = v_state, lane = v_lane, once = v_once, \
      epoch = v_epoch, lease_token = case when v_lease = 1 then 0 else lease_token end, \

@@ -51,5 +51,6 @@ pub(super) fn slice(
     for seq in doomed {
         delete.execute([seq])?;
     }
-    Ok((!is_over).then(|| Clear { cursor: Some(Cursor { create_at: created, seq, id: None }), ..clear.clone() }))
+    Ok((!is_over)
+        .then(|| Clear { cursor: Some(Cursor { create_at: created, seq, id: None }), ..clear.clone() }))
 }
