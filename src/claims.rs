@@ -10,37 +10,41 @@
 use std::{
     collections::HashMap,
     fmt,
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use crate::{
     clock::Clock,
-    db::{DBDrv, DbError, Outcome, Sending, Wanted, Write, Written},
-    driver::{Driver, Drivers},
+    db::{DBDrv, DbError, Sending},
+    driver::{self, Driver, Drivers},
     health::Health,
-    notification::{Id, Item, Lane, State, Timestamp},
+    notification::{Id, Item, Lane, Timestamp},
 };
 
+mod filling;
+mod guards;
+mod holds;
 mod lanes;
+mod leases;
+mod owed;
 
+pub(crate) use guards::{Begun, Claim, Exclusive, Slot};
+use holds::Holds;
 pub(crate) use lanes::Answer;
 use lanes::Lanes;
+use leases::SCAN;
+pub(crate) use owed::{Due, Owed};
 
 /// So many attempts may have ended without their outcomes being stored yet,
 /// beside those that run: what a crash repeats is bounded by it.
 const MAX_UNRECORDED: usize = 64;
 
-/// Payload bytes next in line in one lane, and in all lanes together.
-const WAITING_BYTES_A_LANE: usize = 256 << 10;
-const WAITING_BYTES: usize = 4 << 20;
-
-/// Rows that are written back at once, when they can't be attempted now.
-const WRITE_BACK: usize = 500;
-
-/// Destinations that want nothing before some time: how many are remembered.
-const MAX_HOLDS: usize = 65_536;
+/// The same for the bytes of their responses.
+const MAX_UNRECORDED_BYTES: usize = 8 << 20;
 
 /// How long claiming pauses after the database failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -55,13 +59,17 @@ pub(crate) struct Claims {
     max_tries: u32,
     slots: usize,
     state: Mutex<Inner>,
+    /// How many attempts are running, for those who can't wait for the lock: a
+    /// write that another program holds up may hold it for seconds.
+    running: AtomicUsize,
+    /// No attempt may begin any more.
+    stopping: AtomicBool,
     /// The earliest time at which something falls due has changed, or it's time to stop.
     timer: Condvar,
     /// The last running attempt has ended.
     idle: Condvar,
     /// Called when a slot is free and something is due.
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
-    hasher: RandomState,
 }
 
 struct Inner {
@@ -73,89 +81,22 @@ struct Inner {
     /// The lanes of those that wait.
     waiting: HashMap<Id, Lane>,
     waiting_bytes: usize,
-    /// Hashes of destinations that want nothing before some time.
-    holds: HashMap<u64, Timestamp>,
+    /// Bytes of responses that are not stored yet.
+    unrecorded_bytes: usize,
+    /// Where other processes share the table: the leases of all that is claimed,
+    leases: HashMap<Id, u64>,
+    /// and those that can be given back, with the lanes to look at then.
+    returned: Vec<(Id, u64, Lane)>,
+    holds: Holds,
+    /// Rows that are being held back, the writing of which is owed; false if a
+    /// client's write or the end of the hold came in between.
+    holding: HashMap<Id, bool>,
     /// Outcomes can't be stored: no attempt may begin.
     unrecordable: bool,
     /// The table couldn't be read: no claiming before.
     paused: Option<(Instant, Duration)>,
     /// When the timer will go off.
     armed: Option<Timestamp>,
-    stopping: bool,
-}
-
-/// An attempt that has begun.
-pub(crate) struct Begun {
-    pub(crate) item: Item,
-    pub(crate) driver: Arc<dyn Driver>,
-    pub(crate) claim: Claim,
-    pub(crate) slot: Slot,
-}
-
-/// The slot of a running attempt. Dropping it ends the attempt; the claim lives
-/// on until the outcome is stored.
-pub(crate) struct Slot {
-    claims: Arc<Claims>,
-    lane: Lane,
-    /// What the attempt says about its lane.
-    pub(crate) answer: Answer,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut state = self.claims.lock();
-        state.lanes.end(self.lane, self.answer);
-        if state.lanes.running() == 0 {
-            self.claims.idle.notify_all();
-        }
-        self.claims.unlock(state);
-    }
-}
-
-/// A row that is taken. Dropping it gives the row back.
-pub(crate) struct Claim {
-    claims: Arc<Claims>,
-    id: Option<Id>,
-    lane: Lane,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            let mut state = self.claims.lock();
-            state.give_back(&id);
-            state.lanes.note(self.lane, Timestamp::MIN);
-            self.claims.unlock(state);
-        }
-    }
-}
-
-/// A write that the table still owes to the sender: unlike a client's, it is
-/// kept until it is stored, and the rows it concerns are claimed until then.
-pub(crate) struct Owed {
-    pub(crate) write: Write,
-    pub(crate) due: Due,
-}
-
-/// What becomes possible once an owed write is stored.
-#[derive(Default)]
-pub(crate) struct Due {
-    /// These rows can be claimed again.
-    claims: Vec<Claim>,
-    /// Something falls due in these lanes.
-    notes: Vec<(Lane, Timestamp)>,
-    /// This lane waits for it.
-    written_back: Option<Lane>,
-}
-
-impl Owed {
-    /// What an attempt led to.
-    pub(crate) fn outcome(outcome: Outcome, claim: Claim) -> Self {
-        let next = (claim.lane, outcome.next_at);
-        let notes = if outcome.state == State::Pending { vec![next] } else { Vec::new() };
-        let due = Due { claims: vec![claim], notes, written_back: None };
-        Self { write: Write::Outcome(outcome), due }
-    }
 }
 
 /// What [`Claims::next`] found.
@@ -181,11 +122,14 @@ impl Claims {
             sending: Sending::default(),
             waiting: HashMap::new(),
             waiting_bytes: 0,
-            holds: HashMap::new(),
+            unrecorded_bytes: 0,
+            leases: HashMap::new(),
+            returned: Vec::new(),
+            holds: Holds::default(),
+            holding: HashMap::new(),
             unrecordable: false,
             paused: None,
             armed: None,
-            stopping: false,
         };
         Self {
             db,
@@ -195,10 +139,11 @@ impl Claims {
             max_tries,
             slots,
             state: Mutex::new(state),
+            running: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             timer: Condvar::new(),
             idle: Condvar::new(),
             wake: OnceLock::new(),
-            hasher: RandomState::new(),
         }
     }
 
@@ -219,8 +164,10 @@ impl Claims {
     /// Begins the next attempt, if there is one to begin now.
     pub(crate) fn next(self: &Arc<Self>) -> Found {
         let mut found = Found::default();
-        let now = self.clock.now();
         let mut state = self.lock();
+        // Asked under the lock: an earlier time than the lanes have seen would find
+        // none of the rows that are due by theirs, for ever.
+        let now = self.clock.now();
         while let Some(lane) = self.pick(&mut state, now) {
             let Some(item) = state.take_waiting(lane) else {
                 match self.fill(&mut state, lane, now, &mut found.owed) {
@@ -230,17 +177,21 @@ impl Claims {
                 continue;
             };
             let Some(driver) = self.drivers.find(&item.r#type) else {
-                state.give_back(&item.id);
+                state.give_back(&item.id, lane);
                 continue;
             };
-            if let Some(until) = self.held(&mut state, driver.as_ref(), &item, &mut found.owed, now) {
+            if item.is_resent() {
+                self.end_hold(&mut state, driver.as_ref(), &item, &mut found.owed, now);
+            } else if let Some((destination, until)) = self.held_until(&state, &item) {
+                state.holds.wait(&destination, lane);
                 self.hold_back(&mut state, lane, vec![item.id], until, &mut found.owed);
                 continue;
             }
             state.sending.insert(item.id.clone());
             state.lanes.begin(lane);
+            self.running.fetch_add(1, Ordering::Relaxed);
             let claim = Claim { claims: self.clone(), id: Some(item.id.clone()), lane };
-            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered };
+            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered, unrecorded_bytes: 0 };
             found.begun = Some(Begun { driver: driver.clone(), item, claim, slot });
             break;
         }
@@ -248,52 +199,12 @@ impl Claims {
         found
     }
 
-    /// Nothing for this destination is attempted before then.
-    pub(crate) fn hold(&self, destination: &str, until: Timestamp) {
-        let now = self.clock.now();
-        let mut state = self.lock();
-        state.holds.retain(|_, until| *until > now);
-        if state.holds.len() < MAX_HOLDS {
-            let held = state.holds.entry(self.hasher.hash_one(destination)).or_insert(until);
-            *held = until.max(*held);
+    /// Nothing for the destination of this notification, itself included, is
+    /// attempted before then.
+    pub(crate) fn hold(&self, driver: &dyn Driver, item: &Item, until: Timestamp) {
+        if let Some(destination) = driver::destination(driver, &item.endpoint) {
+            self.lock().holds.add(&destination, item.lane, until, self.clock.now());
         }
-    }
-
-    /// These owed writes are done, with these results. Returns what has to be
-    /// done again.
-    pub(crate) fn settle(
-        &self,
-        done: impl IntoIterator<Item = (Owed, Result<Written, DbError>)>,
-    ) -> Vec<Owed> {
-        let mut again = Vec::new();
-        let mut state = self.lock();
-        for (mut owed, written) in done {
-            for claim in &mut owed.due.claims {
-                state.give_back(&claim.id.take().expect("a claim is settled once"));
-                let retry = match written {
-                    Ok(Written::Superseded) => Timestamp::MIN,
-                    Err(_) => self.clock.now() + Duration::from_secs(60),
-                    _ => continue,
-                };
-                state.lanes.note(claim.lane, retry);
-            }
-            for (lane, at) in owed.due.notes.drain(..) {
-                state.lanes.note(lane, at);
-            }
-            if let Some(lane) = owed.due.written_back {
-                state.lanes.set_writing_back(lane, false);
-            }
-            match (&owed.write, written) {
-                (Write::Release { lane, to, .. }, Ok(Written::Released(rows))) if rows > 0 => {
-                    state.lanes.note(*lane, *to);
-                    again.push(owed);
-                }
-                (_, Err(error)) => tracing::error!(%error, "the database refused an outcome"),
-                _ => {}
-            }
-        }
-        self.unlock(state);
-        again
     }
 
     /// Whether outcomes can be stored; while they can't, no attempt begins.
@@ -310,19 +221,33 @@ impl Claims {
 
     /// Sleeps until something falls due, calls `wake`, and so on; returns when stopped.
     pub(crate) fn run_timer(&self) {
+        let shared = self.db.is_shared();
+        let (mut scanned, mut renewed) = (Instant::now(), Instant::now());
         let mut state = self.lock();
-        while !state.stopping {
-            if self.pick(&mut state, self.clock.now()).is_some() {
+        while !self.is_stopping() {
+            let scan_due = shared && scanned.elapsed() >= SCAN;
+            if scan_due || self.pick(&mut state, self.clock.now()).is_some() {
                 drop(state);
-                self.wake();
+                if scan_due {
+                    scanned = Instant::now();
+                    // A table that doesn't answer is seen at the next claim.
+                    let _ = self.look_around(&mut renewed);
+                } else {
+                    self.wake();
+                }
                 state = self.lock();
+                if self.is_stopping() {
+                    break;
+                }
             }
             state.armed = state.lanes.next_timer();
             let due = state.armed.map(|at| self.clock.until(at));
             let resumed = state.paused.map(|(until, _)| until.saturating_duration_since(Instant::now()));
             // While claiming is paused, whatever is due has to wait for that.
-            state = match resumed.filter(|left| !left.is_zero()).or(due) {
-                // A moment longer, so that the second has begun in any rounding.
+            let wait = resumed.filter(|left| !left.is_zero()).or(due);
+            let scan = shared.then(|| SCAN.saturating_sub(scanned.elapsed()));
+            state = match wait.into_iter().chain(scan).min() {
+                // At least a moment, so that it ends after the time and not just before.
                 Some(wait) => {
                     let wait = wait.max(Duration::from_millis(1));
                     self.timer.wait_timeout(state, wait).expect(POISONED).0
@@ -332,10 +257,21 @@ impl Claims {
         }
     }
 
-    /// From now on no attempt begins.
+    /// From now on no attempt begins. Never waits.
+    pub(crate) fn begin_no_more(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and ends the timer. Waits for the lock, so that the timer can't
+    /// miss it.
     pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
+        self.begin_no_more();
+        drop(self.lock());
         self.timer.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Waits until no attempt runs; false if that takes longer than `deadline`.
@@ -351,9 +287,9 @@ impl Claims {
         true
     }
 
-    /// How many attempts are running.
+    /// How many attempts are running. Never waits.
     pub(crate) fn running(&self) -> usize {
-        self.lock().lanes.running()
+        self.running.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -362,15 +298,19 @@ impl Claims {
 
     /// Ends a critical section that may have made something due.
     fn unlock(&self, mut state: MutexGuard<'_, Inner>) {
+        let due = self.pick(&mut state, self.clock.now()).is_some();
+        self.unlock_quietly(state);
+        if due {
+            self.wake();
+        }
+    }
+
+    /// Ends a critical section after which this thread goes on with what is due.
+    fn unlock_quietly(&self, mut state: MutexGuard<'_, Inner>) {
         let earliest = state.lanes.next_timer();
         if earliest.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
             state.armed = earliest;
             self.timer.notify_one();
-        }
-        let due = self.pick(&mut state, self.clock.now()).is_some();
-        drop(state);
-        if due {
-            self.wake();
         }
     }
 
@@ -382,162 +322,15 @@ impl Claims {
 
     /// The lane that may begin an attempt now.
     fn pick(&self, state: &mut Inner, now: Timestamp) -> Option<Lane> {
-        if state.stopping
+        if self.is_stopping()
             || state.unrecordable
             || state.sending.len() >= self.slots + MAX_UNRECORDED
+            || state.unrecorded_bytes >= MAX_UNRECORDED_BYTES
             || state.paused.is_some_and(|(until, _)| Instant::now() < until)
         {
             return None;
         }
         state.lanes.pick(now)
-    }
-
-    /// Claims the oldest due rows of a lane.
-    fn fill(
-        self: &Arc<Self>,
-        state: &mut Inner,
-        lane: Lane,
-        now: Timestamp,
-        owed: &mut Vec<Owed>,
-    ) -> Result<(), DbError> {
-        if lane == Lane::NONE && self.db.has_lanes() {
-            return self.assign_lanes(state, owed);
-        }
-        let types: Vec<&str> = self.drivers.types().collect();
-        let crowded = state.waiting_bytes > WAITING_BYTES;
-        let mut wanted = Wanted {
-            lane,
-            now,
-            drivers: &types,
-            skip: &state.claimed,
-            max_tries: self.max_tries,
-            limit: if crowded { 1 } else { state.lanes.claim_size(lane) },
-            max_bytes: WAITING_BYTES_A_LANE,
-        };
-        let mut claimed = self.db.claim(&wanted)?;
-        if !claimed.items.is_empty() && claimed.items.iter().all(|item| self.is_out(state, item)) {
-            // Nothing but rows to write back: take them in larger portions.
-            wanted.limit = WRITE_BACK;
-            wanted.max_bytes = WAITING_BYTES;
-            claimed = self.db.claim(&wanted)?;
-        }
-        state.lanes.set_due(lane, claimed.next_at);
-        let mut held: HashMap<Timestamp, Vec<Id>> = HashMap::new();
-        for mut item in claimed.items {
-            item.lane = lane;
-            if self.is_exhausted(&item) {
-                owed.push(self.give_up(state, item));
-            } else if let Some(until) = self.held_until(state, &item) {
-                held.entry(until).or_default().push(item.id);
-            } else {
-                state.push_waiting(item);
-            }
-        }
-        for (until, ids) in held {
-            self.hold_back(state, lane, ids, until, owed);
-        }
-        Ok(())
-    }
-
-    /// Whether this row can't be attempted now and has to be written back.
-    fn is_out(&self, state: &Inner, item: &Item) -> bool {
-        self.is_exhausted(item) || self.held_until(state, item).is_some()
-    }
-
-    fn is_exhausted(&self, item: &Item) -> bool {
-        !item.once && item.tried >= self.max_tries
-    }
-
-    /// Until when the row's destination wants nothing.
-    fn held_until(&self, state: &Inner, item: &Item) -> Option<Timestamp> {
-        if state.holds.is_empty() || item.is_resent() {
-            return None;
-        }
-        let driver = self.drivers.find(&item.r#type)?;
-        let key = self.hasher.hash_one(driver.destination(&item.endpoint).as_str());
-        state.holds.get(&key).copied().filter(|until| *until > self.clock.now())
-    }
-
-    /// The same for a row whose attempt would begin now. A resent one goes out at
-    /// once and ends the hold for the others.
-    fn held(
-        &self,
-        state: &mut Inner,
-        driver: &dyn Driver,
-        item: &Item,
-        owed: &mut Vec<Owed>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        if state.holds.is_empty() || !item.is_resent() {
-            return self.held_until(state, item);
-        }
-        let key = self.hasher.hash_one(driver.destination(&item.endpoint).as_str());
-        if let Some(from) = state.holds.remove(&key).filter(|until| *until > now) {
-            let write = Write::Release { lane: item.lane, from, to: now };
-            owed.push(Owed { write, due: Due::default() });
-        }
-        None
-    }
-
-    fn hold_back(
-        self: &Arc<Self>,
-        state: &mut Inner,
-        lane: Lane,
-        ids: Vec<Id>,
-        until: Timestamp,
-        owed: &mut Vec<Owed>,
-    ) {
-        state.lanes.set_writing_back(lane, true);
-        let due = Due {
-            claims: ids.iter().map(|id| self.claim(state, id, lane)).collect(),
-            notes: vec![(lane, until)],
-            written_back: Some(lane),
-        };
-        owed.push(Owed { write: Write::Hold { ids, until }, due });
-    }
-
-    /// A row that used up its attempts before `max_tries` was lowered.
-    fn give_up(self: &Arc<Self>, state: &mut Inner, item: Item) -> Owed {
-        let reason =
-            format!("given up: {} attempts were made, the limit is {} now", item.tried, self.max_tries);
-        tracing::error!(id = item.id.as_str(), r#type = item.r#type, reason, "FAILED");
-        let claim = self.claim(state, &item.id, item.lane);
-        let outcome = Outcome {
-            id: item.id,
-            epoch: item.epoch,
-            lease: item.lease,
-            tried: item.tried,
-            next_at: item.next_at,
-            state: State::Failed,
-            response: reason.into_bytes(),
-            keep_response: true,
-        };
-        Owed::outcome(outcome, claim)
-    }
-
-    /// Rows that another program wrote get their lanes.
-    fn assign_lanes(&self, state: &mut Inner, owed: &mut Vec<Owed>) -> Result<(), DbError> {
-        let rows = self.db.unassigned(WRITE_BACK)?;
-        state.lanes.set_due(Lane::NONE, None);
-        if rows.is_empty() {
-            return Ok(());
-        }
-        state.lanes.set_writing_back(Lane::NONE, true);
-        let mut notes = vec![(Lane::NONE, Timestamp::MIN)];
-        let mut lanes = Vec::with_capacity(rows.len());
-        for row in rows {
-            let lane = self.drivers.lane(&row.r#type, &row.endpoint);
-            notes.push((lane, row.next_at));
-            lanes.push((row.id, lane));
-        }
-        let due = Due { claims: Vec::new(), notes, written_back: Some(Lane::NONE) };
-        owed.push(Owed { write: Write::Assign(lanes), due });
-        Ok(())
-    }
-
-    fn claim(self: &Arc<Self>, state: &mut Inner, id: &Id, lane: Lane) -> Claim {
-        state.claimed.insert(id.clone());
-        Claim { claims: self.clone(), id: Some(id.clone()), lane }
     }
 
     fn resume(&self, state: &mut Inner) {
@@ -569,62 +362,38 @@ impl Inner {
         self.lanes.push_waiting(item);
     }
 
-    fn give_back(&mut self, id: &Id) {
+    /// The row isn't claimed any more.
+    fn give_back(&mut self, id: &Id, lane: Lane) {
+        self.unlease(id.as_str(), lane);
+        self.forget(id);
+    }
+
+    /// The same for a row whose lease has ended.
+    fn forget(&mut self, id: &Id) {
+        self.leases.remove(id);
         self.claimed.remove(id.as_str());
         self.sending.remove(id.as_str());
-    }
-}
-
-impl Item {
-    /// Its next attempt is the one that a resend gave it.
-    fn is_resent(&self) -> bool {
-        self.once && self.epoch > 0
-    }
-}
-
-/// See [`Claims::exclusive`].
-pub(crate) struct Exclusive<'a> {
-    claims: &'a Claims,
-    state: Option<MutexGuard<'a, Inner>>,
-}
-
-impl Exclusive<'_> {
-    /// What is being sent.
-    pub(crate) fn sending(&self) -> &Sending {
-        &self.state().sending
+        self.holding.remove(id.as_str());
     }
 
-    /// If it is merely next in line, it isn't any more.
-    pub(crate) fn revoke(&mut self, id: &str) {
-        let state = self.state_mut();
-        if let Some(lane) = state.waiting.remove(id) {
-            state.waiting_bytes -= state.lanes.drop_waiting(lane, id);
-            state.claimed.remove(id);
+    /// If it is merely next in line, or about to be held back, it isn't any more.
+    fn revoke(&mut self, id: &Id) {
+        if let Some(holds) = self.holding.get_mut(id) {
+            *holds = false;
+        }
+        if let Some(lane) = self.waiting.remove(id) {
+            self.waiting_bytes -= self.lanes.drop_waiting(lane, id.as_str());
+            self.give_back(id, lane);
         }
     }
 
     /// Nothing is next in line any more.
-    pub(crate) fn revoke_all(&mut self) {
-        let state = self.state_mut();
-        for id in state.lanes.drop_all_waiting() {
-            state.claimed.remove(id.as_str());
+    fn revoke_all(&mut self) {
+        self.lanes.drop_all_waiting();
+        for (id, lane) in std::mem::take(&mut self.waiting) {
+            self.give_back(&id, lane);
         }
-        state.waiting.clear();
-        state.waiting_bytes = 0;
-    }
-
-    fn state(&self) -> &Inner {
-        self.state.as_ref().expect(HELD)
-    }
-
-    fn state_mut(&mut self) -> &mut Inner {
-        self.state.as_mut().expect(HELD)
-    }
-}
-
-impl Drop for Exclusive<'_> {
-    fn drop(&mut self) {
-        self.claims.unlock(self.state.take().expect(HELD));
+        self.waiting_bytes = 0;
     }
 }
 
@@ -636,4 +405,3 @@ impl fmt::Debug for Claims {
 
 /// Drivers run outside of the lock, and a database that panics is beyond repair.
 const POISONED: &str = "no critical section panics";
-const HELD: &str = "the guard is held until it is dropped";

@@ -34,6 +34,12 @@ impl Clock {
         Timestamp::from_secs(i64::try_from(self.since_epoch().as_secs()).unwrap_or(i64::MAX))
     }
 
+    /// When that much time will have passed, in whole seconds: never before it has.
+    pub(crate) fn after(&self, wait: Duration) -> Timestamp {
+        let then = self.since_epoch().saturating_add(wait);
+        Timestamp::from_secs(0) + then
+    }
+
     /// How long it takes until `then`; zero if it has come.
     pub(crate) fn until(&self, then: Timestamp) -> Duration {
         let then = Duration::from_secs(u64::try_from(then.as_secs()).unwrap_or(0));
@@ -62,6 +68,16 @@ mod tests {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let shown = Clock::not_before(Timestamp::MIN).now().as_secs();
         assert!((wall..=wall + 5).contains(&shown));
+    }
+
+    #[test]
+    fn what_is_to_be_waited_for_has_passed_afterwards() {
+        let clock = Clock::not_before(Timestamp::MIN);
+        for wait in [1, 999, 1000, 1001, 60_000].map(Duration::from_millis) {
+            let (before, then) = (clock.since_epoch(), clock.after(wait).as_secs() as u64);
+            assert!(Duration::from_secs(then) >= before + wait);
+            assert!(Duration::from_secs(then) <= clock.since_epoch() + wait + Duration::from_secs(1));
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::{ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 mod dsn;
+mod services;
 
 pub(crate) use dsn::Dsn;
+pub(crate) use services::Services;
 
 /// An environment variable.
 pub(crate) struct Variable {
@@ -18,18 +20,22 @@ pub(crate) struct Variable {
 }
 
 /// Who may see a variable's value.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Secrecy {
     Public,
     /// Nobody.
     Secret,
-    /// A URL or the like; the password in it is a secret.
-    HidesPassword,
+    /// The password in it is a secret; this hides it.
+    Hides(fn(&str) -> String),
 }
 
 impl Variable {
     const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
         Self { name, default, meaning, secrecy: Secrecy::Public }
+    }
+
+    const fn url(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
+        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_password) }
     }
 
     const fn secret(name: &'static str, meaning: &'static str) -> Self {
@@ -41,7 +47,7 @@ const DSN: Variable = Variable {
     name: "NOTIFY_DSN",
     default: "",
     meaning: "database: a path or sqlite:PATH, mysql://…, postgres://… [default: notify.db in $STATE_DIRECTORY, else here]",
-    secrecy: Secrecy::HidesPassword,
+    secrecy: Secrecy::Hides(Dsn::masked),
 };
 const HTTP_BIND: Variable =
     Variable::new("NOTIFY_HTTP_BIND", "127.0.0.1:8080", "address to listen on; :8080 is every interface");
@@ -79,6 +85,20 @@ pub(crate) const VARIABLES: &[&Variable] = &[
     &THREADS,
     &HTTP_TIMEOUT,
     &HTTP_STRING,
+    &services::TG_TOKEN,
+    &services::TG_TARGET,
+    &services::TG_URL,
+    &services::SENDGRID_KEY,
+    &services::SENDGRID_URL,
+    &services::AV8D_USER,
+    &services::AV8D_PASS,
+    &services::AV8D_URL,
+    &services::SMTP_SERVER,
+    &services::SMTP_FROM,
+    &services::SMTP_USER,
+    &services::SMTP_PASS,
+    &services::SMTP_AUTH,
+    &services::SMTP_TLS,
 ];
 
 /// A whole, valid configuration.
@@ -95,6 +115,9 @@ pub(crate) struct Config {
     pub(crate) threads: usize,
     pub(crate) http_timeout: Duration,
     pub(crate) http_string: Option<String>,
+    pub(crate) services: Services,
+    /// What is not wrong, but most likely not meant.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A variable that doesn't hold what it takes.
@@ -123,11 +146,10 @@ impl Environment<'_> {
     /// The value of a variable; an empty one is an unset one.
     fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
         let value = (self.0)(variable.name).filter(|value| !value.is_empty());
-        let value = value.map(OsString::into_string).transpose().map_err(|_| ConfigError {
-            name: variable.name,
-            value: None,
-            takes: "it takes UTF-8 text".into(),
-        })?;
+        let value = value
+            .map(OsString::into_string)
+            .transpose()
+            .map_err(|bytes| variable.wrong(&bytes.to_string_lossy(), "it takes UTF-8 text"))?;
         let default = Some(variable.default).filter(|default| !default.is_empty());
         Ok(value.or_else(|| default.map(str::to_owned)))
     }
@@ -152,7 +174,10 @@ impl Environment<'_> {
 
 impl Variable {
     fn wrong(&self, value: &str, takes: impl Into<String>) -> ConfigError {
-        let value = (self.secrecy == Secrecy::Public).then(|| value.to_owned());
+        let value = match self.secrecy {
+            Secrecy::Public => Some(value.to_owned()),
+            Secrecy::Secret | Secrecy::Hides(_) => None,
+        };
         ConfigError { name: self.name, value, takes: takes.into() }
     }
 }
@@ -170,6 +195,8 @@ impl Config {
                 return Err(TLS_KEY.wrong(&key.to_string_lossy(), "it takes NOTIFY_TLS_CERT beside it"));
             }
         };
+        let mut warnings = Vec::new();
+        let services = Services::read(env, &mut warnings)?;
         Ok(Self {
             dsn: dsn(env)?,
             bind: env.text(&HTTP_BIND)?.unwrap_or_default(),
@@ -182,6 +209,8 @@ impl Config {
             threads: env.number(&THREADS, 1..=65_535)?,
             http_timeout: Duration::from_secs(env.number(&HTTP_TIMEOUT, 1..=86_400)?),
             http_string: env.text(&HTTP_STRING)?,
+            services,
+            warnings,
         })
     }
 
@@ -198,6 +227,21 @@ impl Config {
     /// Says that the database can't be opened.
     pub(crate) fn wrong_dsn(&self, reason: impl fmt::Display) -> ConfigError {
         ConfigError { name: DSN.name, value: None, takes: reason.to_string() }
+    }
+}
+
+/// A URL for the eyes of anybody. Without a host it may be anything, for instance `user:password@host`.
+fn url_without_password(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if url.has_host() => {
+            if url.password().is_some() || !url.username().is_empty() {
+                let _ = url.set_password(None);
+                let _ = url.set_username("***");
+            }
+            url.set_query(None);
+            url.into()
+        }
+        _ => "set".into(),
     }
 }
 
@@ -237,9 +281,7 @@ pub(crate) fn help(env: &Environment<'_>) -> String {
         let value = match (set, variable.secrecy) {
             (None, _) => "unset".into(),
             (Some(_), Secrecy::Secret) => "set".into(),
-            (Some(value), Secrecy::HidesPassword) => {
-                format!("= {}", Dsn::masked(&value.to_string_lossy()))
-            }
+            (Some(value), Secrecy::Hides(hide)) => format!("= {}", hide(&value.to_string_lossy())),
             (Some(value), Secrecy::Public) => format!("= {}", value.to_string_lossy()),
         };
         let default = match variable.default {

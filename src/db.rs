@@ -196,7 +196,12 @@ pub trait DBDrv: Send + Sync + 'static {
     /// # Errors
     /// The transaction failed, and nothing was written; or nobody knows.
     fn write(&self, batch: &[Write], sending: &Sending) -> Result<Vec<Result<Written, DbError>>, DbError> {
-        Ok(batch.iter().map(|write| write_alone(self, write, sending)).collect())
+        let write_one = |write| match write_alone(self, write, sending) {
+            // It is the database's trouble, not this write's: all of them are kept.
+            Err(DbError::Unavailable(reason)) => Err(DbError::Unavailable(reason)),
+            answer => Ok(answer),
+        };
+        batch.iter().map(write_one).collect()
     }
 
     /// Does a part of [`clear`](Self::clear) or [`force_clear`](Self::force_clear)
@@ -284,6 +289,7 @@ pub enum Write {
     /// Gives rows of [`Lane::NONE`] their lanes.
     Assign(Vec<(Id, Lane)>),
     /// Pending rows for a receiver that wants nothing before a time become due then.
+    /// A row that was resent (once, with an epoch above 0) stays: it goes out at once.
     Hold {
         /// Which ones.
         ids: Vec<Id>,
@@ -449,6 +455,11 @@ impl Sending {
     /// Adds one; false if it was there.
     pub fn insert(&mut self, id: Id) -> bool {
         self.0.insert(id)
+    }
+
+    /// Adds all these.
+    pub fn extend(&mut self, ids: impl IntoIterator<Item = Id>) {
+        self.0.extend(ids);
     }
 
     /// Takes one away; false if it wasn't there.

@@ -1,7 +1,14 @@
 //! How one kind of notification is delivered: the [`Driver`] trait, what a send
 //! may end with, and the registry of drivers.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::notification::{Lane, MAX_TYPE_BYTES};
 
@@ -85,6 +92,32 @@ pub trait Driver: Send + Sync + 'static {
     }
 }
 
+impl<D: Driver + ?Sized> Driver for Box<D> {
+    fn r#type(&self) -> &str {
+        (**self).r#type()
+    }
+
+    fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
+        (**self).send(delivery)
+    }
+
+    fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
+        (**self).verify(content)
+    }
+
+    fn check_endpoint(&self, endpoint: &str) -> Result<(), Rejected> {
+        (**self).check_endpoint(endpoint)
+    }
+
+    fn lane(&self, endpoint: &str) -> String {
+        (**self).lane(endpoint)
+    }
+
+    fn destination(&self, endpoint: &str) -> String {
+        (**self).destination(endpoint)
+    }
+}
+
 /// What a driver is to deliver.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery<'a> {
@@ -164,6 +197,17 @@ impl SendError {
         self
     }
 
+    /// The same failure in other words, and with another response.
+    pub(crate) fn rewritten(
+        mut self,
+        reason: impl FnOnce(&str) -> String,
+        response: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Self {
+        self.reason = reason(&self.reason).into();
+        self.response = self.response.map(response);
+        self
+    }
+
     fn with_kind(kind: Kind, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, reason: reason.into(), response: None }
     }
@@ -225,13 +269,26 @@ impl Drivers {
         self.0.keys().map(String::as_str)
     }
 
-    /// The lane of a notification; rows of a type that isn't registered get one too.
+    /// The lane of a notification; rows of a type that isn't registered get one
+    /// too, and those whose driver panics over their endpoint.
     pub(crate) fn lane(&self, kind: &str, endpoint: &str) -> Lane {
-        match self.find(kind) {
-            Some(driver) => Lane::named(&driver.lane(endpoint)),
+        let named = self.find(kind).and_then(|driver| unless_it_panics(|| driver.lane(endpoint)));
+        match named {
+            Some(name) => Lane::named(&name),
             None => Lane::named(&format!("{kind}\n{endpoint}")),
         }
     }
+}
+
+/// What a "not before" of the receiver holds back; `None` if the driver panics
+/// over the endpoint, which then is nothing that could be held.
+pub(crate) fn destination(driver: &dyn Driver, endpoint: &str) -> Option<String> {
+    unless_it_panics(|| driver.destination(endpoint))
+}
+
+/// These are asked in critical sections, and for endpoints that were never checked.
+fn unless_it_panics(name: impl FnOnce() -> String) -> Option<String> {
+    panic::catch_unwind(AssertUnwindSafe(name)).ok()
 }
 
 /// A driver that can't be registered.

@@ -32,15 +32,12 @@
 //!
 //! ```
 //! use notify_api::{
-//!     ApiServer, SenderOptions,
-//!     client::Client,
-//!     db::sqlite::Sqlite,
-//!     drivers::stub::Stub,
+//!     ApiServer, Client, ClientOptions, Params, SenderOptions, db::sqlite::Sqlite, drivers::stub::Stub,
 //! };
-//! use std::time::Duration;
+//! use std::{error::Error, time::Duration};
 //!
 //! #[tokio::main(flavor = "current_thread")]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 //!     let dir = tempfile::tempdir()?;
 //!     let db = Sqlite::open(dir.path().join("notify.db"))?;
 //!     let mut server = ApiServer::new(SenderOptions::new(db));
@@ -49,14 +46,14 @@
 //!     let running = server.start().await?;
 //!
 //!     let url = format!("http://{}", running.local_addr());
-//!     tokio::task::spawn_blocking(move || {
-//!         let client = Client::new(url);
-//!         let id = client.send("STUB", "anywhere", &"hello")?;
-//!         stub.wait_for(1, Duration::from_secs(10));
+//!     let calls = tokio::task::spawn_blocking(move || {
+//!         let client = Client::new(&url, ClientOptions::default())?;
+//!         let id = client.send(&Params::new("STUB", "anywhere", "hello")?)?;
+//!         assert!(stub.wait_for(1, Duration::from_secs(10)));
 //!         println!("{id} was delivered");
-//!         Ok::<_, notify_api::client::ClientError>(())
-//!     })
-//!     .await??;
+//!         Ok::<_, Box<dyn Error + Send + Sync>>(())
+//!     });
+//!     calls.await??;
 //!
 //!     running.shutdown(Duration::from_secs(30)).await;
 //!     Ok(())
@@ -71,12 +68,14 @@ mod recorder;
 mod sender;
 mod server;
 
+pub mod client;
 pub mod db;
 pub mod driver;
 pub mod drivers;
 pub mod notification;
 pub mod scheduler;
 
+pub use client::{Client, ClientError, ClientOptions, InvalidClient};
 pub use db::{DBDrv, DbError};
 pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;

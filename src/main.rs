@@ -8,10 +8,14 @@ use std::{
 };
 
 use notify_api::{
-    ApiServer, Certificate, DBDrv, DefaultScheduler, SenderOptions,
+    ApiServer, Certificate, DBDrv, DefaultScheduler, Driver, InvalidDriver, SenderOptions,
     drivers::{
+        every8d::Every8d,
         http::{HttpGet, HttpPost, Validator},
-        web::{WebClient, WebOptions},
+        sendgrid::SendGrid,
+        smtp::{Account, Smtp, SmtpConfig},
+        telegram::{Markup, Telegram},
+        web::{Proxies, WebClient, WebOptions},
     },
     listen,
 };
@@ -21,7 +25,7 @@ use tokio::{
 };
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
-use config::{Config, Dsn, Environment};
+use config::{Config, Dsn, Environment, Services};
 
 mod config;
 
@@ -101,7 +105,6 @@ async fn run(config: Config) -> Result<ExitCode, Refusal> {
         () = signals.next() => ExitCode::SUCCESS,
         () = running.failed() => ExitCode::from(EXIT_FAILED),
     };
-    tracing::info!("stopping");
     tokio::select! {
         () = running.shutdown(stop_timeout) => tracing::info!("stopped"),
         () = signals.next() => tracing::warn!("stopped at once; what was being sent is sent again after the next start"),
@@ -118,6 +121,7 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
         }
         None => None,
     };
+    let proxies = Proxies::from_env().map_err(|error| error.to_string())?;
     let socket = listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?;
     let db = open(&config).await?;
     let options = SenderOptions {
@@ -127,7 +131,7 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
         db,
     };
     let mut server = ApiServer::new(options);
-    let drivers = register_drivers(&mut server, &config).map_err(|error| error.to_string())?;
+    let drivers = register_drivers(&mut server, &config, &proxies).map_err(|error| error.to_string())?;
     server.listener(socket).body_limit(config.body_limit);
     let scheme = if certificate.is_some() { "https" } else { "http" };
     if let Some(certificate) = certificate {
@@ -144,6 +148,9 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
         drivers = drivers.join(","),
         "started, version {}", env!("CARGO_PKG_VERSION")
     );
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     if config.token.is_none() && !address.ip().is_loopback() {
         tracing::warn!("everybody who reaches {address} can send and read notifications: set NOTIFY_TOKEN");
     }
@@ -154,17 +161,43 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
 fn register_drivers(
     server: &mut ApiServer,
     config: &Config,
-) -> Result<Vec<&'static str>, notify_api::InvalidDriver> {
-    let mut options = WebOptions::default();
-    options.timeout = config.http_timeout;
-    options.max_threads = config.threads;
-    let web = WebClient::new(options);
+    proxies: &Proxies,
+) -> Result<Vec<String>, InvalidDriver> {
+    let web = WebClient::new(WebOptions {
+        timeout: config.http_timeout,
+        max_threads: config.threads,
+        proxies: proxies.clone(),
+        ..WebOptions::default()
+    });
     let validator = match &config.http_string {
         Some(prefix) => Validator::Prefix(prefix.clone()),
         None => Validator::Status2xx,
     };
-    server.register(HttpGet::new(&web, validator.clone()))?.register(HttpPost::new(&web, validator))?;
-    Ok(vec!["HTTPGET", "HTTPPOST"])
+    let mut types = Vec::new();
+    let mut register = |driver: Box<dyn Driver>| {
+        types.push(driver.r#type().to_owned());
+        server.register(driver).map(drop)
+    };
+    register(Box::new(HttpGet::new(&web, validator.clone())))?;
+    register(Box::new(HttpPost::new(&web, validator)))?;
+    let Services { telegram, sendgrid, every8d, smtp } = &config.services;
+    if let Some(bot) = telegram {
+        for markup in [Markup::Markdown, Markup::Html, Markup::Plain] {
+            register(Box::new(Telegram::new(&web, bot.clone(), markup)))?;
+        }
+    }
+    if let Some(account) = sendgrid {
+        register(Box::new(SendGrid::new(&web, account.clone())))?;
+    }
+    if let Some(account) = every8d {
+        register(Box::new(Every8d::new(&web, account.clone())))?;
+    }
+    if let Some(account) = smtp {
+        let account = Account::new(SmtpConfig { max_connections: config.threads, ..account.clone() });
+        register(Box::new(Smtp::text(account.clone())))?;
+        register(Box::new(Smtp::html(account)))?;
+    }
+    Ok(types)
 }
 
 async fn open(config: &Config) -> Result<Arc<dyn DBDrv>, Refusal> {

@@ -171,6 +171,33 @@ pub struct Params {
 }
 
 impl Params {
+    /// A notification without an id.
+    ///
+    /// ```
+    /// # use notify_api::{Id, Params};
+    /// let params = Params::new("HTTPPOST", "http://127.0.0.1/hook", &serde_json::json!({"body": "done"}))?
+    ///     .with_id(Id::new("backup-2026-11-24")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The payload can't be written as JSON.
+    pub fn new(
+        r#type: impl Into<String>,
+        endpoint: impl Into<String>,
+        payload: &(impl Serialize + ?Sized),
+    ) -> Result<Self, serde_json::Error> {
+        let payload = serde_json::value::to_raw_value(payload)?;
+        Ok(Self { id: None, r#type: r#type.into(), endpoint: endpoint.into(), payload })
+    }
+
+    /// The same with an id: it can be sent repeatedly without being delivered repeatedly.
+    #[must_use]
+    pub fn with_id(mut self, id: Id) -> Self {
+        self.id = Some(id);
+        self
+    }
+
     /// Reads a request body.
     ///
     /// # Errors

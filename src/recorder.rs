@@ -18,7 +18,7 @@ use crate::{
     claims::{Claims, Owed},
     db::{Clear, DBDrv, DbError, Sending, Write, Written},
     health::Health,
-    notification::{Lane, Timestamp},
+    notification::{Id, Item, Lane, Timestamp},
 };
 
 /// How many writes go into one transaction.
@@ -36,6 +36,11 @@ const GATHER_FOR: Duration = Duration::from_millis(5);
 /// How long to wait after outcomes could not be stored, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long after a failure to find out by ourselves whether writing works again,
+/// if nobody writes, at first and at most.
+const PROBE: Duration = Duration::from_secs(1);
+const LONGEST_PROBE: Duration = Duration::from_secs(8);
 
 /// Takes writes, and has one thread that does them.
 pub(crate) struct Recorder {
@@ -103,7 +108,7 @@ impl Recorder {
         ended: impl Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
-        let writer = Writer { shared: shared.clone(), db, claims, health, failing: None };
+        let writer = Writer { shared: shared.clone(), db, claims, health, failing: None, probe: None };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ended = ended;
             writer.run();
@@ -197,11 +202,16 @@ struct Writer {
     health: Arc<Health>,
     /// Outcomes couldn't be stored: when to try again, after which pause.
     failing: Option<(Instant, Duration)>,
+    /// The latest write failed: when to probe, after which pause.
+    probe: Option<(Instant, Duration)>,
 }
 
 impl Writer {
     fn run(mut self) {
         while let Some(Batch { requests, owed, clearing }) = self.collect() {
+            if requests.is_empty() && owed.is_empty() && clearing.is_none() {
+                self.probe();
+            }
             // Together, for one fsync; but what is owed must not fail for the sake
             // of a client's write that doesn't fit any more.
             if self.failing.is_some() {
@@ -245,7 +255,11 @@ impl Writer {
             if queue.closing {
                 return None;
             }
-            let until = if queue.owed.is_empty() { None } else { paused.or(gathered) };
+            let probe = self.probe.map(|(at, _)| at);
+            if queue.owed.is_empty() && probe.is_some_and(|at| at <= now) {
+                return Some(Batch::default());
+            }
+            let until = if queue.owed.is_empty() { probe } else { paused.or(gathered) };
             queue = match until {
                 Some(until) => self.shared.wake.wait_timeout(queue, until - now).expect(POISONED).0,
                 None => self.shared.wake.wait(queue).expect(POISONED),
@@ -268,12 +282,12 @@ impl Writer {
             batch.push(write);
             dues.push(due);
         }
-        let written = self.write(&batch);
+        let written = self.write(&mut batch);
         let owed_writes = batch.split_off(clients.len());
         let owed = owed_writes.into_iter().zip(dues).map(|(write, due)| Owed { write, due });
         match written {
             Ok(mut results) => {
-                self.health.works(Health::RECORDING);
+                self.works();
                 let owed_results = results.split_off(clients.len());
                 self.note(&batch, &results);
                 for (client, result) in clients.into_iter().zip(results) {
@@ -283,7 +297,8 @@ impl Writer {
                 self.settle(owed.zip(owed_results));
             }
             Err(error) => {
-                self.health.failed(Health::RECORDING, &error);
+                self.failed(&error);
+                self.note_doubtful(&batch);
                 let reason = error.to_string();
                 for client in clients {
                     let _ = client.reply.send(Err(DbError::unavailable(reason.clone())));
@@ -293,19 +308,62 @@ impl Writer {
         }
     }
 
-    /// Deletes and resends must not meet an attempt that is about to begin.
-    fn write(&self, batch: &[Write]) -> Result<Vec<Result<Written, DbError>>, DbError> {
+    /// Writes a row that no client can address and no driver sends, and deletes it:
+    /// nothing less tells whether the disk has room.
+    fn probe(&mut self) {
+        let item = Item {
+            id: Id::from_store("\u{1}probe"),
+            r#type: String::new(),
+            endpoint: String::new(),
+            content: Vec::new(),
+            create_at: Timestamp::MIN,
+            next_at: Timestamp::MAX,
+            tried: 0,
+            once: true,
+            epoch: 0,
+            lease: 0,
+            lane: Lane::NONE,
+        };
+        let delete = Write::Delete { id: item.id.clone() };
+        match self.db.write(&[Write::Create(item), delete], &Sending::default()) {
+            Ok(_) => self.works(),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn works(&mut self) {
+        self.probe = None;
+        self.health.works(Health::RECORDING);
+    }
+
+    fn failed(&mut self, error: &DbError) {
+        let wait = self.probe.map_or(PROBE, |(_, wait)| LONGEST_PROBE.min(wait * 2));
+        self.probe = Some((Instant::now() + wait, wait));
+        self.health.failed(Health::RECORDING, error);
+    }
+
+    /// Deletes and resends must not meet an attempt that is about to begin, and
+    /// what was decided before a resend must not be written after it.
+    fn write(&self, batch: &mut [Write]) -> Result<Vec<Result<Written, DbError>>, DbError> {
         let touched = |write: &Write| match write {
             Write::Delete { id } | Write::Resend { id, .. } => Some(id.clone()),
             _ => None,
         };
         let touched: Vec<_> = batch.iter().filter_map(touched).collect();
-        if touched.is_empty() {
+        let holds = batch.iter().any(|write| matches!(write, Write::Hold { .. }));
+        if touched.is_empty() && !holds {
             return self.db.write(batch, &Sending::default());
         }
         let mut claims = self.claims.exclusive();
-        for id in touched {
-            claims.revoke(id.as_str());
+        claims.revoke(&touched)?;
+        for write in batch.iter_mut() {
+            if let Write::Hold { ids, .. } = write {
+                ids.retain(|id| claims.is_held(id));
+            }
+        }
+        if touched.is_empty() {
+            drop(claims);
+            return self.db.write(batch, &Sending::default());
         }
         self.db.write(batch, claims.sending())
     }
@@ -321,6 +379,15 @@ impl Writer {
         if !due.is_empty() {
             self.claims.note(due);
         }
+    }
+
+    /// Tells the sender what may have been stored all the same: a look costs little.
+    fn note_doubtful(&self, batch: &[Write]) {
+        let creates = batch.iter().filter_map(|write| match write {
+            Write::Create(item) => Some((item.lane, item.next_at)),
+            _ => None,
+        });
+        self.claims.note(creates);
     }
 
     fn settle(&mut self, done: impl ExactSizeIterator<Item = (Owed, Result<Written, DbError>)>) {
@@ -349,14 +416,14 @@ impl Writer {
     }
 
     fn clear_slice(&mut self, clearing: Clearing) {
-        let slice = {
+        let slice = || {
             let mut claims = self.claims.exclusive();
             if !clearing.clear.finished_only {
-                claims.revoke_all();
+                claims.revoke_all()?;
             }
             self.db.clear_slice(&clearing.clear, claims.sending())
         };
-        match slice {
+        match slice() {
             Ok(None) => {
                 let _ = clearing.reply.send(Ok(()));
             }

@@ -72,7 +72,7 @@ pub(crate) struct Sender {
     has_lanes: bool,
     claims: Arc<Claims>,
     /// Whom the claims call; they don't own it, since it owns them.
-    _workers: Arc<Workers>,
+    workers: Arc<Workers>,
     /// Told when a thread has panicked.
     ended: Arc<Notify>,
 }
@@ -125,8 +125,7 @@ impl Sender {
             }
         })?;
         let has_lanes = db.has_lanes();
-        let _workers = workers;
-        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, _workers, ended })
+        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, workers, ended })
     }
 
     /// The lane that a notification waits in.
@@ -156,6 +155,7 @@ impl Sender {
         self.claims.stop();
         self.claims.wait_idle(deadline);
         let cut_off = self.claims.running();
+        self.workers.dismiss();
         self.recorder.close();
         self.db.close();
         cut_off
@@ -163,13 +163,14 @@ impl Sender {
 
     /// From now on no attempt begins.
     pub(crate) fn begin_no_more(&self) {
-        self.claims.stop();
+        self.claims.begin_no_more();
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
         self.claims.stop();
+        self.workers.dismiss();
         self.recorder.close();
     }
 }
@@ -237,15 +238,14 @@ impl Attempts {
             if error.is_unreachable() {
                 slot.answer = Answer::Unreachable;
             }
-            if let Some(wait) = error.wait() {
-                let until = ended_at + wait.min(LONGEST_HOLD);
-                self.claims.hold(&driver.destination(&item.endpoint), until);
+            if let Some(wait) = error.wait().filter(|wait| !wait.is_zero()) {
+                let until = self.clock.after(wait.min(LONGEST_HOLD));
+                self.claims.hold(driver.as_ref(), &item, until);
                 not_before = Some(until);
             }
         }
         let outcome = self.outcome(&item, sent, ended_at, not_before);
-        self.recorder.owe([Owed::outcome(outcome, claim)]);
-        drop(slot);
+        self.recorder.owe([Owed::outcome(outcome, claim, slot)]);
         true
     }
 
@@ -270,11 +270,12 @@ impl Attempts {
             Err(error) => {
                 let last = item.once || tried >= self.max_tries;
                 let state = match next {
-                    _ if error.is_permanent() || last => State::Failed,
+                    _ if error.is_permanent() => State::Failed,
                     Next::Stop => {
-                        tried = self.max_tries;
+                        tried = tried.max(self.max_tries);
                         State::Failed
                     }
+                    _ if last => State::Failed,
                     Next::At(at) => {
                         next_at = not_before.map_or(at, |until| at.max(until));
                         State::Pending

@@ -297,6 +297,9 @@ impl Running {
         let deadline = Instant::now() + grace;
         self.service.0.sender.begin_no_more();
         let _ = self.stop.send(deadline.into());
+        // Told when it is true: the listener's task closes its socket first.
+        tokio::task::yield_now().await;
+        tracing::info!("stopping");
         if !self.serving.is_finished() {
             let _ = self.serving.await;
         }

@@ -81,7 +81,7 @@ fn names_behind(code: &str, prefix: &str) -> Vec<String> {
     };
     let mut names = Vec::new();
     for (at, _) in code.match_indices(prefix) {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
             continue;
         }
         let rest = &code[at + prefix.len()..];

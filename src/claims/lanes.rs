@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::notification::{Id, Item, Lane, Timestamp};
+use crate::notification::{Item, Lane, Timestamp};
 
 /// With so many slots or more, the last free one is kept for lanes that have no
 /// sends running.
@@ -144,22 +144,15 @@ impl Lanes {
         })
     }
 
-    /// Takes all rows out of all lines and returns their ids.
-    pub(super) fn drop_all_waiting(&mut self) -> Vec<Id> {
-        let lanes: Vec<Lane> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !entry.waiting.is_empty())
-            .map(|(lane, _)| *lane)
-            .collect();
-        let mut ids = Vec::new();
-        for lane in lanes {
+    /// Takes all rows out of all lines.
+    pub(super) fn drop_all_waiting(&mut self) {
+        let waiting = self.entries.iter().filter(|(_, entry)| !entry.waiting.is_empty());
+        for lane in waiting.map(|(lane, _)| *lane).collect::<Vec<_>>() {
             self.change(lane, |entry| {
-                ids.extend(entry.waiting.drain(..).map(|item| item.id));
+                entry.waiting.clear();
                 entry.due = Some(Timestamp::MIN);
             });
         }
-        ids
     }
 
     /// A row of the lane falls due then.

@@ -21,7 +21,7 @@ impl Dsn {
                 "mysql" => Ok(Self::MySql(text.into())),
                 "postgres" | "postgresql" => Ok(Self::Postgres(text.into())),
                 "sqlite" => Self::sqlite(rest.strip_prefix("//").unwrap_or(rest)),
-                _ => Err(FORMS.into()),
+                unknown => Err(format!("there is no database {unknown:?}; {FORMS}")),
             };
         }
         if is_go_mysql(text) {
@@ -66,18 +66,30 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     (is_scheme && (rest.starts_with("//") || ["sqlite", "file"].contains(&scheme))).then_some((scheme, rest))
 }
 
-/// `user:password@tcp(host:3306)/database`, as Go's MySQL driver takes it.
+/// `user:password@tcp(host:3306)/database`, as Go's MySQL driver takes it; without
+/// an address (`user:password@/database`) it is this machine's.
 fn is_go_mysql(text: &str) -> bool {
     let (address, _) = text.rsplit_once('/').unwrap_or_default();
-    let (_, network) = address.rsplit_once('@').unwrap_or(("", address));
+    let network = match address.rsplit_once('@') {
+        Some((user, "" | "tcp" | "unix")) => return !user.starts_with(['/', '.']),
+        Some((_, network)) => network,
+        None => address,
+    };
     network.ends_with(')') && network.contains('(') || text.contains("@tcp(") || text.contains("@unix(")
 }
 
-/// `host=… dbname=…`, as libpq takes it.
+/// `host=… dbname=…`, as libpq takes it: in any order, with space around the `=`.
 fn is_key_value(text: &str) -> bool {
     const KEYS: [&str; 7] = ["host", "hostaddr", "port", "dbname", "user", "password", "sslmode"];
-    let first = text.split_whitespace().next().and_then(|word| word.split_once('='));
-    first.is_some_and(|(key, _)| KEYS.contains(&key))
+    let is_key = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let mut before: Vec<&str> = text.split('=').collect();
+    before.pop();
+    before.first().is_some_and(|first| is_key(first.trim()))
+        && before
+            .iter()
+            .any(|part| part.split_whitespace().next_back().is_some_and(|key| KEYS.contains(&key)))
 }
 
 #[cfg(test)]
@@ -93,13 +105,30 @@ mod tests {
             ("sqlite:/var/n.db", "/var/n.db"),
             ("sqlite:///var/n.db", "/var/n.db"),
             ("a:b.db", "a:b.db"),
+            ("/home/me@/n.db", "/home/me@/n.db"),
+            ("me@host/n.db", "me@host/n.db"),
+            ("/a=b/host=c.db", "/a=b/host=c.db"),
+            ("a=b.db", "a=b.db"),
         ] {
             assert_eq!(Dsn::parse(text), Ok(Dsn::Sqlite(path.into())), "{text}");
         }
-        for text in ["mysql://u:p@h/d", "u:p@tcp(h:3306)/d?parseTime=true", "u@unix(/run/x.sock)/d"] {
+        for text in [
+            "mysql://u:p@h/d",
+            "u:p@tcp(h:3306)/d?parseTime=true",
+            "u@unix(/run/x.sock)/d",
+            "u:p@/d",
+            "u:p/@tcp/d",
+            "tcp(h)/d",
+        ] {
             assert_eq!(Dsn::parse(text), Ok(Dsn::MySql(text.into())), "{text}");
         }
-        for text in ["postgres://u:p@h/d", "postgresql://h/d", "host=h dbname=d user=u"] {
+        for text in [
+            "postgres://u:p@h/d",
+            "postgresql://h/d",
+            "host=h dbname=d user=u",
+            "connect_timeout=5 host=h",
+            "host = h user = u",
+        ] {
             assert_eq!(Dsn::parse(text), Ok(Dsn::Postgres(text.into())), "{text}");
         }
         for text in ["redis://h", "file:x.db", "sqlite:", ":memory:", "sqlite::memory:", "http://h/x"] {
@@ -109,7 +138,14 @@ mod tests {
 
     #[test]
     fn no_password_is_shown() {
-        for text in ["mysql://u:hush@h/d", "u:hush@tcp(h)/d", "host=h password=hush", "redis://:hush@h"] {
+        for text in [
+            "mysql://u:hush@h/d",
+            "u:hush@tcp(h)/d",
+            "u:hush@/d",
+            "host=h password=hush",
+            "connect_timeout=5 password = hush",
+            "redis://:hush@h",
+        ] {
             assert!(!Dsn::masked(text).contains("hush"), "{text}");
         }
     }

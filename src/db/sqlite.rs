@@ -55,20 +55,20 @@ pub use open::OpenError;
 pub struct Sqlite {
     writer: Mutex<Connection>,
     readers: Pool<SqliteConnectionManager>,
-    // Given up after the connections are closed.
-    _lock: File,
+    /// Given up by [`close`](DBDrv::close), or when the connections are closed.
+    lock: Mutex<Option<File>>,
 }
 
 impl Sqlite {
     /// Opens the file, makes it if there is none, and brings an older one up to
     /// date. A lock in a file beside it, named like it with `.lock` appended,
-    /// keeps every other process from it until this value is dropped.
+    /// keeps every other process from it until this value is closed or dropped.
     ///
     /// # Errors
     /// See [`OpenError`]; the file is then as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let open::Opened { writer, readers, lock } = open::open(path.as_ref())?;
-        Ok(Self { writer: Mutex::new(writer), readers, _lock: lock })
+        Ok(Self { writer: Mutex::new(writer), readers, lock: Mutex::new(Some(lock)) })
     }
 
     fn reader(&self) -> Result<PooledConnection<SqliteConnectionManager>, DbError> {
@@ -215,11 +215,13 @@ impl DBDrv for Sqlite {
     fn close(&self) {
         // What fails here is done at the next start.
         let _ = self.writer().query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
+        // Whoever still holds this value, a send that was cut off for instance, doesn't use it any more.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sqlite").field("file", &self.writer().path()).finish_non_exhaustive()
+        f.debug_struct("Sqlite").finish_non_exhaustive()
     }
 }

@@ -13,15 +13,15 @@ mod endpoint;
 mod judge;
 mod payload;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use ureq::http::HeaderValue;
 
 use self::{
     endpoint::Endpoint,
     payload::{GetPayload, PostPayload, RequestBody, RequestHeaders, Values},
 };
-use super::web::{Call, WebClient};
+use super::web::{Request, WebClient, has_header};
 use crate::driver::{Delivery, Driver, Rejected, SendError};
+use crate::notification::header_text;
 
 /// Delivers by an HTTP GET; its type is `HTTPGET`.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl Driver for HttpGet {
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
         let payload = GetPayload::parse(delivery.content).map_err(unsendable)?;
         let endpoint = Endpoint::parse(delivery.endpoint, &payload.values).map_err(unsendable)?;
-        self.0.send(delivery.id, Method::GET, endpoint, payload.headers, None)
+        self.0.send(delivery.id, endpoint, payload.headers, None)
     }
 
     fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
@@ -81,7 +81,7 @@ impl Driver for HttpPost {
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
         let payload = PostPayload::parse(delivery.content).map_err(unsendable)?;
         let endpoint = Endpoint::parse(delivery.endpoint, &Values::default()).map_err(unsendable)?;
-        self.0.send(delivery.id, Method::POST, endpoint, payload.headers, Some(payload.body))
+        self.0.send(delivery.id, endpoint, payload.headers, Some(&payload.body))
     }
 
     fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
@@ -121,35 +121,28 @@ impl Webhook {
     fn send(
         &self,
         id: &str,
-        method: Method,
         endpoint: Endpoint,
         RequestHeaders(mut headers): RequestHeaders,
-        body: Option<RequestBody<'_>>,
+        body: Option<&RequestBody<'_>>,
     ) -> Result<Vec<u8>, SendError> {
+        let mut add = |name: &str, value: HeaderValue| {
+            if !has_header(&headers, name) {
+                headers.push((name.to_owned(), value));
+            }
+        };
         if let Some(authorization) = endpoint.authorization {
-            headers.entry(header::AUTHORIZATION).or_insert(authorization);
+            add("Authorization", authorization);
         }
-        if body.as_ref().is_some_and(RequestBody::is_json) {
-            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        if body.is_some_and(RequestBody::is_json) {
+            add("Content-Type", HeaderValue::from_static("application/json"));
         }
-        name_notification(&mut headers, id);
-        let body = body.as_ref().map(RequestBody::bytes);
-        let answer = self.web.exchange(Call { method, uri: endpoint.uri, headers, body })?;
-        judge::judge(answer, &self.validator)
-    }
-}
+        // The receiver can recognise a repeat by these.
+        let id = HeaderValue::try_from(header_text(id)).expect("visible ASCII makes a header's value");
+        add("Idempotency-Key", id.clone());
+        add("Webhook-Id", id);
 
-/// Tells the receiver which notification this is, so that it can recognise a
-/// repeat; a payload that has its own idea of that wins.
-fn name_notification(headers: &mut HeaderMap, id: &str) {
-    const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-    const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-    const NOT_VISIBLE: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-
-    let id = utf8_percent_encode(id, NOT_VISIBLE).to_string();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.entry(IDEMPOTENCY_KEY).or_insert_with(|| id.clone());
-        headers.entry(WEBHOOK_ID).or_insert(id);
+        let request = Request { uri: endpoint.uri, headers, body: body.map(RequestBody::bytes) };
+        judge::judge(self.web.exchange(&request)?, &self.validator)
     }
 }
 

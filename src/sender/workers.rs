@@ -27,6 +27,8 @@ struct Crew {
     idle: usize,
     /// There is something to do, and nobody has come for it yet.
     call: bool,
+    /// There will be nothing to do any more.
+    dismissed: bool,
 }
 
 impl Workers {
@@ -42,7 +44,7 @@ impl Workers {
     /// There is something to do: sees to it that one more worker looks for it.
     pub(super) fn wake(self: &Arc<Self>) {
         let mut crew = self.crew.lock().expect(POISONED);
-        if std::mem::replace(&mut crew.call, true) {
+        if crew.dismissed || std::mem::replace(&mut crew.call, true) {
             return;
         }
         if crew.idle > 0 {
@@ -56,6 +58,13 @@ impl Workers {
         // Otherwise all are at work, and answer the call when they have done it.
     }
 
+    /// Lets those go that have nothing to do, and the others when they are ready:
+    /// they share the database, which somebody may want to open again.
+    pub(super) fn dismiss(&self) {
+        self.crew.lock().expect(POISONED).dismissed = true;
+        self.called.notify_all();
+    }
+
     fn run(&self) {
         loop {
             // Whoever looks answers the call: what comes after it is a new one.
@@ -64,11 +73,10 @@ impl Workers {
             let mut crew = self.crew.lock().expect(POISONED);
             if !crew.call {
                 crew.idle += 1;
-                let (woken, waited) =
-                    self.called.wait_timeout_while(crew, IDLE, |crew| !crew.call).expect(POISONED);
-                crew = woken;
+                let waiting = |crew: &mut Crew| !crew.call && !crew.dismissed;
+                crew = self.called.wait_timeout_while(crew, IDLE, waiting).expect(POISONED).0;
                 crew.idle -= 1;
-                if waited.timed_out() && !crew.call {
+                if !crew.call {
                     crew.live -= 1;
                     return;
                 }

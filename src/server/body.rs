@@ -58,7 +58,9 @@ pub(super) async fn read(
             if bytes.len() + part.remaining() > limit {
                 return Err(BodyError::TooLarge);
             }
-            memory.take(bytes.len() + part.remaining())?;
+            let taken = memory.take(bytes.len() + part.remaining())?;
+            // A vector that grows by itself would take twice as much.
+            bytes.reserve_exact(taken - bytes.len());
             while part.has_remaining() {
                 bytes.extend_from_slice(part.chunk());
                 part.advance(part.chunk().len());
@@ -77,11 +79,11 @@ struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    /// Sees to it that at least so many bytes are taken.
-    fn take(&mut self, bytes: usize) -> Result<(), BodyError> {
+    /// Sees to it that at least so many bytes are taken; returns how many are.
+    fn take(&mut self, bytes: usize) -> Result<usize, BodyError> {
         let taken = self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if bytes <= taken {
-            return Ok(());
+            return Ok(taken);
         }
         let more = if taken == 0 { bytes } else { (bytes - taken).next_multiple_of(PORTION) };
         let more = u32::try_from(more).map_err(|_| BodyError::NoMemory)?;
@@ -90,6 +92,6 @@ impl Memory<'_> {
             Some(taken) => taken.merge(more),
             None => self.taken = Some(more),
         }
-        Ok(())
+        Ok(self.taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits))
     }
 }

@@ -40,6 +40,9 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(9_500);
 /// So long after it was created, the same notification again is a repeat.
 const REPEATABLE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Rows with all their bytes in memory at once, from the reading to the answer.
+const WHOLE_ROWS: usize = 4;
+
 /// Carries the notification's id in the answer of `/send` and `/sendOnce`.
 const ID_HEADER: &str = "notification-id";
 
@@ -49,6 +52,7 @@ pub(super) struct Api {
     token: Option<Token>,
     body_limit: usize,
     memory: Arc<Semaphore>,
+    whole_rows: Arc<Semaphore>,
     ids: Mutex<ContextV7>,
 }
 
@@ -117,7 +121,8 @@ pub(super) fn filter(api: Arc<Api>) -> BoxedFilter<(Response,)> {
 impl Api {
     pub(super) fn new(sender: Sender, token: Option<Token>, body_limit: usize) -> Self {
         let memory = Arc::new(Semaphore::new(MEMORY_BYTES));
-        Self { sender, token, body_limit, memory, ids: Mutex::new(ContextV7::new()) }
+        let whole_rows = Arc::new(Semaphore::new(WHOLE_ROWS));
+        Self { sender, token, body_limit, memory, whole_rows, ids: Mutex::new(ContextV7::new()) }
     }
 
     /// The order of these checks is a promise.
@@ -146,8 +151,12 @@ impl Api {
 
     async fn call(&self, endpoint: Endpoint, Body { bytes, memory }: Body) -> Result<Response, Failure> {
         match endpoint {
-            Endpoint::Send => self.send(Params::parse(&bytes)?, false, memory).await,
-            Endpoint::SendOnce => self.send(Params::parse(&bytes)?, true, memory).await,
+            Endpoint::Send | Endpoint::SendOnce => {
+                let params = Params::parse(&bytes)?;
+                // The payload has been copied out of it.
+                drop(bytes);
+                self.send(params, endpoint == Endpoint::SendOnce, memory).await
+            }
             Endpoint::Resend => {
                 let (max_tries, now) = (self.sender.max_tries, self.sender.clock.now());
                 self.write(Write::Resend { id: id(&bytes)?, max_tries, now }, memory).await?;
@@ -161,7 +170,7 @@ impl Api {
             Endpoint::ForceClear => self.clear(before(&bytes)?, false).await,
             Endpoint::Result => {
                 let id = id(&bytes)?;
-                let response = self.read(move |db| db.result(id.as_str())).await?;
+                let (response, _row) = self.read_whole(move |db| db.result(id.as_str())).await?;
                 reply::bytes_within(&self.memory, response.unwrap_or_default())
             }
             Endpoint::Status => {
@@ -170,7 +179,8 @@ impl Api {
             }
             Endpoint::Detail => {
                 let id = id(&bytes)?;
-                reply::json_within(&self.memory, &self.read(move |db| db.detail(id.as_str())).await?)
+                let (detail, _row) = self.read_whole(move |db| db.detail(id.as_str())).await?;
+                reply::json_within(&self.memory, &detail)
             }
             Endpoint::Health => Ok(self.health().await),
         }
@@ -244,6 +254,22 @@ impl Api {
         let db = self.sender.db.clone();
         let reading = tokio::task::spawn_blocking(move || read(db.as_ref()));
         within_time(reading).await?.map_err(|_| Failure::Bug)?.map_err(Failure::from)
+    }
+
+    /// Reads something as large as a row. What is read is not in the memory budget
+    /// before it is an answer; the permit that comes with it bounds how much of that there is.
+    async fn read_whole<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<(T, OwnedSemaphorePermit), Failure> {
+        let db = self.sender.db.clone();
+        let reading = async {
+            let row = self.whole_rows.clone().acquire_owned().await.map_err(|_| Failure::Bug)?;
+            // The permit goes with the reading, which ends even when nobody waits for it any more.
+            let reading = tokio::task::spawn_blocking(move || Ok((read(db.as_ref())?, row)));
+            reading.await.map_err(|_| Failure::Bug)?.map_err(<Failure as From<DbError>>::from)
+        };
+        within_time(reading).await?
     }
 
     async fn health(&self) -> Response {

@@ -55,26 +55,30 @@ pub(super) fn claim_finds_used_up_attempts(db: &dyn DBDrv) {
     // Somebody has to end them.
     let used_up = |name, tried, next| Item { tried, next_at: at(next), ..item(name) };
     create(db, [used_up("a", MAX_TRIES, 0), used_up("b", 1, 1), used_up("c", u32::MAX, 2)]);
-    assert_eq!(names(&claim(db, at(9))), ["a", "b", "c"]);
     assert_eq!(pending(db, at(9), &[]).as_deref(), Some("b"));
+    assert_eq!(names(&claim(db, at(9))), ["a", "b", "c"]);
 }
 
 pub(super) fn claim_tells_lane_and_epoch(db: &dyn DBDrv) {
     if !db.has_lanes() {
         return;
     }
-    create(
-        db,
-        [Item { epoch: 7, ..item("seven") }, Item { epoch: u32::MAX, next_at: at(1), ..item("most") }],
-    );
-    let epochs = |now| claim(db, now).items.iter().map(|item| (item.epoch, item.lane)).collect::<Vec<_>>();
-    assert_eq!(epochs(at(1)), [(7, lane()), (u32::MAX, lane())]);
-    for id in ["seven", "most"] {
+    let seven = Item { epoch: 7, ..item("seven") };
+    let most = Item { epoch: u32::MAX, next_at: at(1), ..item("most") };
+    create(db, [seven.clone(), most.clone()]);
+    create(db, [Item { id: id("raised"), ..seven.clone() }, Item { id: id("wrapped"), ..most.clone() }]);
+    for id in ["raised", "wrapped"] {
         db.resend(id, MAX_TRIES, at(2)).unwrap();
     }
-    let raised: BTreeSet<_> = epochs(at(2)).into_iter().collect();
-    assert_eq!(raised.len(), 2);
-    assert!(!raised.contains(&(7, lane())) && !raised.contains(&(u32::MAX, lane())), "{raised:?}");
+    let claimed = claim(db, at(2));
+    let [first, second, resent @ ..] = &claimed.items[..] else { panic!("{claimed:?}") };
+    assert_same(db, first, &seven);
+    assert_same(db, second, &most);
+    assert_eq!(resent.len(), 2);
+    for item in resent {
+        assert_eq!(item.lane, lane());
+        assert!(item.epoch != if item.id.as_str() == "raised" { 7 } else { u32::MAX }, "{item:?}");
+    }
 }
 
 pub(super) fn heads_are_the_lanes_with_pending_ones(db: &dyn DBDrv) {
@@ -217,6 +221,17 @@ pub(super) fn hold_leaves_finished_ones(db: &dyn DBDrv) {
     write(db, Write::Hold { ids: ["done", "failed"].map(id).to_vec(), until: at(100) });
     assert_eq!(db.status("done").unwrap(), status(0, 0, 1, State::Success));
     assert_eq!(db.status("failed").unwrap(), status(0, 0, 1, State::Failed));
+}
+
+pub(super) fn hold_leaves_a_resent_one(db: &dyn DBDrv) {
+    if !db.has_lanes() {
+        return;
+    }
+    create(db, [item("again"), Item { once: true, ..item("once") }]);
+    db.resend("again", MAX_TRIES, at(50)).unwrap();
+    write(db, Write::Hold { ids: ["again", "once"].map(id).to_vec(), until: at(100) });
+    assert_eq!(db.status("again").unwrap().next_at, at(50), "it goes out at once");
+    assert_eq!(db.status("once").unwrap().next_at, at(100));
 }
 
 pub(super) fn release_undoes_a_hold(db: &dyn DBDrv) {

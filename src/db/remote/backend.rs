@@ -112,11 +112,12 @@ pub enum Kind {
 impl Failure {
     /// The connection is gone.
     pub fn lost(reason: impl fmt::Display) -> Self {
-        Self { kind: Kind::Lost, sentence: format!("the connection was lost ({reason})") }
+        Self::new(Kind::Lost, "the connection was lost", reason)
     }
 
-    /// The server says so.
+    /// The server says so; what it says may have several lines.
     pub fn new(kind: Kind, meaning: &str, reason: impl fmt::Display) -> Self {
+        let reason = reason.to_string().replace(char::is_control, " ");
         Self { kind, sentence: format!("{meaning} ({reason})") }
     }
 }

@@ -44,6 +44,11 @@ impl Image {
         }
     }
 
+    /// It is pending, and wasn't resent, which goes out at once.
+    fn can_be_held(&self) -> bool {
+        self.state == State::Pending && !(self.once && self.epoch > 0)
+    }
+
     fn end_lease(&mut self) {
         self.lease = 0;
         self.is_leased = false;
@@ -160,7 +165,7 @@ impl<'a> Plan<'a> {
             }
             Write::Hold { ids, until } => {
                 for id in ids {
-                    let pending = self.entry(id).now.as_mut().filter(|row| row.state == State::Pending);
+                    let pending = self.entry(id).now.as_mut().filter(|row| row.can_be_held());
                     pending.into_iter().for_each(|row| row.next_at = *until);
                 }
                 Ok(Written::Done)

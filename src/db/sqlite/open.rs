@@ -16,13 +16,15 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use super::rows;
+
 /// What leads from each version of the schema to the next; `user_version` is how
 /// many of them were applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
 const FOREIGN_ROWS: &str = include_str!("foreign.sql");
 
-/// Fails to compile against any other table.
+/// Fails to compile against any other table than ours, of whatever version.
 const ALL_COLUMNS: &str = "select seq, notify_id, cur_state, tried, next_at, create_at, lane, once, epoch, \
      driver, endpoint, content, response from items";
 
@@ -107,8 +109,8 @@ fn private() -> OpenOptions {
 /// Two processes would send everything twice. The lock goes with its holder; the
 /// file stays behind, since removing it would race with the next one's lock.
 fn lock(path: &Path, name: &Path) -> Result<File, OpenError> {
-    if name.is_dir() {
-        return Err(OpenError::io(path, io::ErrorKind::IsADirectory.into()));
+    if !name.is_file() {
+        return Err(OpenError::io(path, io::Error::other("it is not a regular file")));
     }
     let mut beside = OsString::from(name);
     beside.push(".lock");
@@ -133,7 +135,7 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
         Ok(applied) if applied <= MIGRATIONS.len() => applied,
         _ => return Err(Refusal::Version(version)),
     };
-    if applied == 0 && is_foreign(&connection)? {
+    if is_foreign(&connection, applied)? {
         return Err(Refusal::Foreign);
     }
     // Smaller pages than usual write a quarter less. It counts for new files only.
@@ -148,22 +150,23 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
-    if let Err(error) = connection.prepare(ALL_COLUMNS) {
-        return Err(match error.sqlite_error_code() {
-            Some(ErrorCode::Unknown) => Refusal::Foreign,
-            _ => error.into(),
-        });
-    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(FOREIGN_ROWS)?;
     transaction.commit()?;
     Ok(connection)
 }
 
-/// Whether there are tables, but not ours: then it is somebody else's database.
-fn is_foreign(connection: &Connection) -> rusqlite::Result<bool> {
-    let tables = "select count(*) > 0 and not max(name = 'items') from sqlite_schema where type = 'table'";
-    connection.query_row(tables, [], |row| Ok(row.get::<_, Option<bool>>(0)?.unwrap_or(false)))
+/// Whether it is somebody else's: it isn't empty, but has no table like ours.
+fn is_foreign(connection: &Connection, applied: usize) -> rusqlite::Result<bool> {
+    match connection.prepare(ALL_COLUMNS) {
+        Ok(_) => return Ok(false),
+        // A column is missing, or the table.
+        Err(rusqlite::Error::SqlInputError { .. }) => {}
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => {}
+        Err(error) => return Err(error),
+    }
+    let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
+    Ok(tables > 0 || applied > 0)
 }
 
 /// What every connection needs; the rest is kept in the file.
@@ -323,7 +326,7 @@ impl Refusal {
                 }
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => OpenError::NotWritable { path },
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked { path },
-                _ => OpenError::Database { path, reason: error.into() },
+                _ => OpenError::Database { path, reason: rows::sentence(&error).into() },
             },
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn failed(error: rusqlite::Error) -> DbError {
     use rusqlite::ErrorCode::*;
     let meaning = match error.sqlite_error_code() {
         Some(TooBig) => return DbError::Refused("it is too big".into()),
-        Some(ConstraintViolation | TypeMismatch) => return DbError::Refused(error.to_string()),
+        Some(ConstraintViolation | TypeMismatch) => return DbError::Refused(sentence(&error)),
         Some(DiskFull) => "the disk is full",
         Some(DatabaseBusy | DatabaseLocked | FileLockingProtocolFailed) => {
             "another program has locked the file"
@@ -88,7 +88,15 @@ pub(super) fn failed(error: rusqlite::Error) -> DbError {
         Some(ReadOnly | PermissionDenied) => "the file can't be written",
         Some(DatabaseCorrupt | NotADatabase) => "the file is damaged",
         Some(OutOfMemory) => "there is not enough memory",
-        _ => return DbError::unavailable(error.to_string()),
+        _ => return DbError::unavailable(sentence(&error)),
     };
-    DbError::unavailable(format!("{meaning} ({error})"))
+    DbError::unavailable(format!("{meaning} ({})", sentence(&error)))
+}
+
+/// What SQLite says, without the statement, which has several lines.
+pub(super) fn sentence(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        _ => error.to_string(),
+    }
 }

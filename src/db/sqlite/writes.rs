@@ -31,7 +31,8 @@ pub(super) const DELETE: &str = "delete from items where notify_id = ?1";
 
 pub(super) const ASSIGN: &str = "update items set lane = ?2 where notify_id = ?1 and lane = 0";
 
-pub(super) const HOLD: &str = "update items set next_at = ?2 where notify_id = ?1 and cur_state = 0";
+pub(super) const HOLD: &str = "update items set next_at = ?2 \
+     where notify_id = ?1 and cur_state = 0 and not (once <> 0 and epoch <> 0)";
 
 pub(super) const RELEASE: &str = "update items set next_at = ?3 where seq in (\
      select seq from items indexed by items_due where cur_state = 0 and lane = ?1 and next_at = ?2 limit 500)";

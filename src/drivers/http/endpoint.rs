@@ -1,12 +1,13 @@
 //! The URL a webhook goes to.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use percent_encoding::percent_decode_str;
 use ureq::http::{HeaderValue, Uri};
 use url::Url;
 
 use super::payload::Values;
-use crate::driver::Rejected;
+use crate::{
+    driver::Rejected,
+    drivers::web::{basic, clear_credentials},
+};
 
 /// An endpoint taken apart into what a request needs.
 pub(super) struct Endpoint {
@@ -22,9 +23,7 @@ impl Endpoint {
         let mut url = parse(endpoint)?;
         let authorization = basic(&url);
         url.set_fragment(None);
-        // These fail for URLs without a host only.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
+        clear_credentials(&mut url);
         if !values.0.is_empty() {
             url.query_pairs_mut().extend_pairs(&values.0);
         }
@@ -83,17 +82,4 @@ fn parse(endpoint: &str) -> Result<Url, Rejected> {
         return Err(Rejected::new("the endpoint's port can't be 0"));
     }
     Ok(url)
-}
-
-fn basic(url: &Url) -> Option<HeaderValue> {
-    let (user, password) = (url.username(), url.password());
-    if user.is_empty() && password.is_none() {
-        return None;
-    }
-    let mut pair: Vec<u8> = percent_decode_str(user).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(password.unwrap_or_default()));
-    let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }

@@ -4,9 +4,9 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, header};
+use ureq::http::{HeaderName, HeaderValue, header};
 
-use crate::{driver::Rejected, json};
+use crate::{driver::Rejected, drivers::web::has_header, json};
 
 /// Longer heads are refused by about every server there is.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -104,14 +104,15 @@ impl RequestBody<'_> {
 pub(super) struct Values(pub(super) Vec<(String, String)>);
 
 /// Headers that may be sent.
-pub(super) struct RequestHeaders(pub(super) HeaderMap);
+pub(super) struct RequestHeaders(pub(super) Vec<(String, HeaderValue)>);
 
 impl RequestHeaders {
     fn new(lists: Option<Lists>) -> Result<Self, Rejected> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Vec::new();
         let mut bytes = 0;
         for (name, value) in lists.unwrap_or_default().pairs() {
-            bytes += name.len() + value.len() + ": \r\n".len();
+            // Each counts with its colon, space and line break.
+            bytes += name.len() + value.len() + 4;
             if bytes > MAX_HEADER_BYTES {
                 return Err(Rejected::new(format!("the headers have more than {MAX_HEADER_BYTES} bytes")));
             }
@@ -121,20 +122,18 @@ impl RequestHeaders {
                 return Err(Rejected::new(format!("the header {name} is set by the server itself")));
             }
             // The value is not shown: it may be a password.
-            let value = HeaderValue::from_str(&value)
-                .or_else(|_| HeaderValue::from_bytes(value.as_bytes()))
-                .map_err(|_| {
-                    Rejected::new(format!("the value of the header {name} has a control character"))
-                })?;
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+                Rejected::new(format!("the value of the header {name} has a control character"))
+            })?;
             if [header::HOST, header::AUTHORIZATION].contains(&key) {
                 if value.to_str().is_err() {
                     return Err(Rejected::new(format!("the value of the header {name} must be ASCII")));
                 }
-                if headers.contains_key(&key) {
+                if has_header(&headers, &name) {
                     return Err(Rejected::new(format!("the header {name} is given twice")));
                 }
             }
-            headers.try_append(key, value).map_err(|_| Rejected::new("there are too many headers"))?;
+            headers.push((name, value));
         }
         Ok(Self(headers))
     }

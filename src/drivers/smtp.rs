@@ -1,0 +1,192 @@
+//! `SMTP` and `SMTPHTML`: mail through one server, as text or as HTML.
+//!
+//! The endpoint is unused. The payload, whose field names match in any case:
+//!
+//! ```json
+//! {
+//!   "To": {"Name": "Ada", "Address": "ada@example.org"},
+//!   "CC": [{"Address": "log@example.org"}],
+//!   "BCC": [],
+//!   "Subject": "Backup done",
+//!   "Content": "412 files.",
+//!   "Attach": [{"Type": "text/csv", "RawContent": "a,b\n1,2\n", "Filename": "files.csv"}]
+//! }
+//! ```
+//!
+//! `To`, `Subject` and `Content` are required; an attachment has `RawContent`
+//! (text, sent as UTF-8) or `Base64Content` (bytes), and may have a `Type`, a
+//! `Filename` and an `ID`: `<img src="cid:ID">` shows it within HTML.
+//!
+//! A mail is accepted by the server for all of its recipients, or for none.
+//! [lettre] builds it; the dialogue and the pool are our own, because lettre's
+//! time-outs hold for each read and not for an attempt, and its pool has a
+//! thread that wakes up for ever.
+
+mod config;
+mod connection;
+mod content_type;
+mod failure;
+mod header;
+mod lookup;
+mod mailbox;
+mod message;
+mod payload;
+mod pool;
+mod reply;
+mod wire;
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+pub use self::{
+    config::{Auth, Credentials, InvalidSetting, Mechanism, Server, SmtpConfig, Tls},
+    mailbox::Mailbox,
+};
+use self::{
+    connection::{Connection, Envelope},
+    failure::Failure,
+    lookup::Lookup,
+    payload::Payload,
+    pool::Pool,
+};
+use crate::{
+    driver::{Delivery, Driver, Rejected, SendError},
+    drivers::mask::{Mask, Masked},
+};
+
+/// What the content of a mail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Text,
+    Html,
+}
+
+/// A driver for mail: [`Smtp::text`] is `SMTP`, [`Smtp::html`] is `SMTPHTML`.
+pub struct Smtp {
+    account: Arc<Account>,
+    format: Format,
+}
+
+impl Smtp {
+    /// The driver `SMTP`: the content is plain text.
+    pub fn text(account: Arc<Account>) -> Masked<Self> {
+        Self::masked(account, Format::Text)
+    }
+
+    /// The driver `SMTPHTML`: the content is HTML.
+    pub fn html(account: Arc<Account>) -> Masked<Self> {
+        Self::masked(account, Format::Html)
+    }
+
+    fn masked(account: Arc<Account>, format: Format) -> Masked<Self> {
+        let mask = Mask::new(account.config.auth.credentials().map(|credentials| &credentials.password));
+        Masked::new(Self { account, format }, mask)
+    }
+}
+
+impl Driver for Smtp {
+    fn r#type(&self) -> &str {
+        match self.format {
+            Format::Text => "SMTP",
+            Format::Html => "SMTPHTML",
+        }
+    }
+
+    fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
+        let deadline = Instant::now() + self.account.config.deadline;
+        let payload =
+            Payload::parse(delivery.content).map_err(|error| SendError::permanent(error.to_string()))?;
+        let from = &self.account.config.from;
+        let message_id = message::message_id(delivery.id, delivery.content, from.domain());
+        let mail = message::compose(&payload, self.format, from, message_id, SystemTime::now());
+        let envelope = Envelope { from, recipients: payload.recipients(), mail };
+        self.account.send(&envelope, deadline)
+    }
+
+    fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
+        Payload::parse(content).map(drop)
+    }
+
+    fn check_endpoint(&self, _endpoint: &str) -> Result<(), Rejected> {
+        Ok(())
+    }
+
+    fn lane(&self, _endpoint: &str) -> String {
+        format!("smtp://{}", self.account.config.server)
+    }
+}
+
+/// A mail server and how we are known there: both drivers share it, and its connections.
+pub struct Account {
+    config: SmtpConfig,
+    lookup: Lookup,
+    pool: Pool,
+}
+
+impl Account {
+    /// Takes the settings; nothing is connected yet.
+    pub fn new(config: SmtpConfig) -> Arc<Self> {
+        Arc::new(Self {
+            lookup: Lookup::new(config.server.clone()),
+            pool: Pool::new(config.max_connections, config.idle),
+            config,
+        })
+    }
+
+    fn send(&self, envelope: &Envelope<'_>, deadline: Instant) -> Result<Vec<u8>, SendError> {
+        Ok(self.deliver(envelope, deadline)?.into_bytes())
+    }
+
+    fn deliver(&self, envelope: &Envelope<'_>, deadline: Instant) -> Result<String, Failure> {
+        let (lease, left) = self.pool.lease(deadline)?;
+        let mut connection =
+            match left.and_then(|connection| self.begin_again(connection, envelope, deadline)) {
+                Some(connection) => connection,
+                None => {
+                    let addresses = self.lookup.addresses(deadline)?;
+                    let mut connection = Connection::open(&self.config, &addresses, deadline)?;
+                    match connection.begin(envelope, deadline) {
+                        Ok(()) => connection,
+                        Err(failure) => return Err(part(connection, failure)),
+                    }
+                }
+            };
+        match connection.finish(envelope, deadline) {
+            Ok(reply) => {
+                lease.keep(connection);
+                Ok(reply.to_string())
+            }
+            Err(failure) => Err(part(connection, failure)),
+        }
+    }
+
+    /// Begins a mail on a connection that was left from an earlier one. Whatever
+    /// the server has against that is no failure: it may have closed it, or
+    /// have had enough of it, and a new one tells.
+    fn begin_again(
+        &self,
+        mut connection: Connection,
+        envelope: &Envelope<'_>,
+        deadline: Instant,
+    ) -> Option<Connection> {
+        // A dead one must leave time for a new one.
+        let limit = Instant::now() + self.config.deadline / 4;
+        match connection.begin(envelope, limit.min(deadline)) {
+            Ok(()) => Some(connection),
+            Err(failure) => {
+                part(connection, failure);
+                None
+            }
+        }
+    }
+}
+
+/// Ends a connection after a failure: politely, if anybody is there.
+fn part(connection: Connection, failure: Failure) -> Failure {
+    if failure.is_answer() {
+        connection.quit();
+    }
+    failure
+}
