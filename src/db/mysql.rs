@@ -105,6 +105,16 @@ impl Server {
             .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS);
         Self { opts, may_be_clear: dsn.tls == Tls::Preferred }
     }
+
+    fn open(&self, opts: OptsBuilder) -> Result<Conn, Failure> {
+        match Conn::new(opts.clone()) {
+            Err(Error::DriverError(DriverError::TlsNotSupported)) if self.may_be_clear => {
+                Conn::new(opts.ssl_opts(None::<SslOpts>))
+            }
+            connected => connected,
+        }
+        .map_err(errors::failure)
+    }
 }
 
 impl Backend for Server {
@@ -125,17 +135,13 @@ impl Backend for Server {
 
     fn connect(&self, purpose: Purpose) -> Result<Conn, Failure> {
         let opts = self.opts.clone().init(set_up(purpose));
-        let opts = match purpose {
-            Purpose::Use => opts.read_timeout(Some(REQUEST_TIMEOUT)),
-            Purpose::Takeover => opts,
-        };
-        match Conn::new(opts.clone()) {
-            Err(Error::DriverError(DriverError::TlsNotSupported)) if self.may_be_clear => {
-                Conn::new(opts.ssl_opts(None::<SslOpts>))
-            }
-            connected => connected,
+        let limited = opts.clone().read_timeout(Some(REQUEST_TIMEOUT));
+        let connected = self.open(limited)?;
+        match purpose {
+            Purpose::Use => Ok(connected),
+            // It answers: from here on it may take its time.
+            Purpose::Takeover => self.open(opts),
         }
-        .map_err(errors::failure)
     }
 
     fn request(connection: &mut Conn, sql: &str) -> Result<Vec<Rows>, Failure> {

@@ -1,6 +1,9 @@
 //! What errors of MySQL, MariaDB and their like mean to the caller.
 
-use std::io::ErrorKind;
+use std::{
+    error::Error as _,
+    io::{self, ErrorKind},
+};
 
 use mysql::{DriverError, Error};
 
@@ -12,18 +15,35 @@ pub(super) fn failure(error: Error) -> Failure {
             let (kind, meaning) = meaning(error.code);
             Failure::new(kind, meaning, format_args!("{}, error {}", error.message, error.code))
         }
-        Error::DriverError(DriverError::PacketTooLarge) | Error::CodecError(_) => {
-            Failure::new(Kind::Refused, "it is too big", "more than half of the server's max_allowed_packet")
+        Error::DriverError(DriverError::PacketTooLarge) => too_big(),
+        // Its type can't be named here.
+        Error::CodecError(error) => {
+            match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+                Some(error) => disconnected(error),
+                None if error.to_string().contains("max_allowed_packet") => too_big(),
+                None => Failure::lost(error),
+            }
+        }
+        Error::IoError(error) => disconnected(&error),
+        Error::DriverError(DriverError::TlsNotSupported) => {
+            Failure::new(Kind::Unavailable, "TLS failed", "the server has none")
         }
         Error::DriverError(
             error @ (DriverError::ConnectTimeout | DriverError::CouldNotConnect(_) | DriverError::Timeout),
         ) => Failure::lost(error),
-        Error::IoError(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Failure::lost("no answer in time")
-        }
-        Error::IoError(error) => Failure::lost(error),
         Error::TlsError(error) => Failure::new(Kind::Unavailable, "TLS failed", error),
         error => Failure::new(Kind::Unavailable, "the server gives no answer that makes sense", error),
+    }
+}
+
+fn too_big() -> Failure {
+    Failure::new(Kind::Refused, "it is too big", "more than half of the server's max_allowed_packet")
+}
+
+fn disconnected(error: &io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::lost("no answer in time"),
+        _ => Failure::lost(error),
     }
 }
 

@@ -68,7 +68,10 @@ pub(super) fn steps(connection: &mut Conn) -> Result<Vec<Step>, Failure> {
         let sql = format!(
             "alter table items modify notify_id varchar({length}) character set utf8mb4 collate utf8mb4_bin not null"
         );
-        return Ok(vec![Step { meaning: "converting the ids of the table items to UTF-8", sql }]);
+        return Ok(vec![Step {
+            meaning: "converting the ids of the table items to UTF-8: with millions of rows this takes minutes",
+            sql,
+        }]);
     }
     let mut changes: Vec<String> = columns.iter().filter_map(widened).collect();
     let is_sealed = !missing.iter().any(|(name, _)| *name == SEAL);
@@ -89,7 +92,10 @@ pub(super) fn steps(connection: &mut Conn) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
     if !changes.is_empty() {
         let sql = format!("alter table items {}", changes.join(", "));
-        steps.push(Step { meaning: "adding what the table items lacks", sql });
+        steps.push(Step {
+            meaning: "adding what the table items lacks: with millions of rows this takes minutes",
+            sql,
+        });
     }
     if !is_sealed {
         steps.push(takeover::mark_once());

@@ -51,7 +51,10 @@ pub(super) fn steps(connection: &mut Connection) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
     if !changes.is_empty() {
         let sql = format!("alter table items {}", changes.join(", "));
-        steps.push(Step { meaning: "adding what the table items lacks", sql });
+        steps.push(Step {
+            meaning: "adding what the table items lacks: with millions of rows this takes minutes",
+            sql,
+        });
     }
     if !is_sealed {
         steps.push(takeover::mark_once());
@@ -60,7 +63,10 @@ pub(super) fn steps(connection: &mut Connection) -> Result<Vec<Step>, Failure> {
     for (name, definition) in WANTED_INDEXES {
         if !indexes.iter().any(|index| index == name) {
             let sql = format!("create index if not exists {definition}");
-            steps.push(Step { meaning: "adding an index to the table items", sql });
+            steps.push(Step {
+                meaning: "adding an index to the table items: with millions of rows this takes minutes",
+                sql,
+            });
         }
     }
     if !is_sealed {

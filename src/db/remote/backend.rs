@@ -110,9 +110,9 @@ pub enum Kind {
 }
 
 impl Failure {
-    /// The connection is gone.
+    /// There is no connection, or no more.
     pub fn lost(reason: impl fmt::Display) -> Self {
-        Self::new(Kind::Lost, "the connection was lost", reason)
+        Self::new(Kind::Lost, "there is no connection to the server", reason)
     }
 
     /// The server says so; what it says may have several lines.

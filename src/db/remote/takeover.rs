@@ -48,7 +48,10 @@ pub(in crate::db) fn missing<'a>(
 
 /// Marks rows that have one attempt; to be done before [`SEAL`] is added.
 pub(in crate::db) fn mark_once() -> Step {
-    Step { meaning: "marking notifications that have one attempt", sql: MARK_ONCE.into() }
+    Step {
+        meaning: "marking the notifications that have one attempt: with millions of rows this takes minutes",
+        sql: MARK_ONCE.into(),
+    }
 }
 
 pub(super) fn take_over<B: Backend>(connection: &mut B::Connection) -> Result<(), Failure> {
@@ -63,7 +66,7 @@ pub(super) fn take_over<B: Backend>(connection: &mut B::Connection) -> Result<()
             return Ok(());
         }
         for Step { meaning, sql } in steps {
-            tracing::info!("{meaning}; with millions of rows this takes minutes");
+            tracing::info!("{meaning}");
             has_changed = true;
             match B::request(connection, &sql) {
                 Ok(_) => {}
