@@ -10,8 +10,17 @@ use std::{borrow::Borrow, collections::HashSet, error::Error, fmt};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 pub mod conformance;
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod remote;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub use remote::{ConnectError, Remote};
 
 /// A table of notifications.
 ///
@@ -427,8 +436,20 @@ pub struct Clear {
     pub before: Timestamp,
     /// Only those in a final state go.
     pub finished_only: bool,
-    /// Where to go on; its meaning is the database's.
-    pub cursor: Option<(Timestamp, i64)>,
+    /// Where to go on.
+    pub cursor: Option<Cursor>,
+}
+
+/// A place in the order of creation. What tells rows of one second apart is the
+/// database's choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The second.
+    pub create_at: Timestamp,
+    /// A row's number.
+    pub seq: i64,
+    /// A row's id.
+    pub id: Option<Id>,
 }
 
 impl Clear {

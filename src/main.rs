@@ -269,11 +269,24 @@ fn open_blocking(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, Refusal> {
         },
         #[cfg(not(feature = "sqlite"))]
         Dsn::Sqlite(_) => Err(lacks("sqlite")),
+        #[cfg(feature = "mysql")]
+        Dsn::MySql(dsn) => match notify_api::db::mysql::MySql::connect(dsn) {
+            Ok(db) => Ok(Arc::new(db)),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(not(feature = "mysql"))]
         Dsn::MySql(_) => Err(lacks("mysql")),
+        #[cfg(feature = "postgres")]
+        Dsn::Postgres(dsn) => match notify_api::db::postgres::Postgres::connect(dsn) {
+            Ok(db) => Ok(Arc::new(db)),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(not(feature = "postgres"))]
         Dsn::Postgres(_) => Err(lacks("postgres")),
     }
 }
 
+#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
 fn lacks(feature: &str) -> Refusal {
     format!("this program was built without the feature {feature:?}, which this database needs")
 }

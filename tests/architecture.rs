@@ -34,6 +34,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["db"]),
     ("r2d2", &["db"]),
     ("r2d2_sqlite", &["db"]),
+    ("mysql", &["db"]),
+    ("r2d2_mysql", &["db"]),
+    ("postgres", &["db"]),
+    ("r2d2_postgres", &["db"]),
+    ("tokio_postgres", &["db"]),
+    ("tokio_postgres_rustls", &["db"]),
     ("ureq", &["client", "drivers"]),
     ("lettre", &["drivers"]),
 ];

@@ -36,7 +36,8 @@
 //! ```
 //!
 //! Cases about lanes, epochs and holds pass at once if
-//! [`has_lanes`](DBDrv::has_lanes) says no. A case fails by a panic that says
+//! [`has_lanes`](DBDrv::has_lanes) says no, those about leases if
+//! [`is_shared`](DBDrv::is_shared) does. A case fails by a panic that says
 //! what was wrong. What no suite can show from inside one process, that a write
 //! is durable when its method returns, is left to the implementation's own tests.
 
@@ -49,6 +50,7 @@ mod clear;
 mod create;
 mod delete;
 mod lanes;
+mod lease;
 mod moving;
 mod outcome;
 mod pending;
@@ -109,18 +111,20 @@ pub fn check(name: &str, store: impl Into<Store>) {
 /// Makes one `#[test]` of each case of the [suite](crate::db::conformance). The
 /// argument is a function without parameters that opens a fresh, empty store:
 /// it returns a [`DBDrv`], or a pair of one and a guard that is dropped after it.
+/// With `, ignore = "why"` behind it the tests are run only when asked for, if they
+/// need a server that isn't everywhere.
 ///
 /// The tests are put where the macro stands; for a second database, into a module of its own.
 ///
 /// [`DBDrv`]: crate::DBDrv
 #[macro_export]
 macro_rules! dbdrv_conformance {
-    ($open:expr) => {
+    ($open:expr $(, ignore = $why:literal)?) => {
         fn conformance_store() -> $crate::db::conformance::Store {
             ($open)().into()
         }
 
-        $crate::dbdrv_conformance_cases!($crate::dbdrv_conformance_tests);
+        $crate::dbdrv_conformance_cases!($crate::dbdrv_conformance_tests $(, #[ignore = $why])?);
     };
 }
 
@@ -128,13 +132,18 @@ macro_rules! dbdrv_conformance {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! dbdrv_conformance_tests {
-    ($($module:ident: $($case:ident)*;)*) => {
-        $($(
-            #[test]
-            fn $case() {
-                $crate::db::conformance::check(stringify!($case), conformance_store());
-            }
-        )*)*
+    ([$($attribute:tt)*] $($module:ident: $($case:ident)*;)*) => {
+        $crate::dbdrv_conformance_tests!(@each [$($attribute)*] $($($case)*)*);
+    };
+    (@each $attributes:tt $($case:ident)*) => {
+        $($crate::dbdrv_conformance_tests!(@one $attributes $case);)*
+    };
+    (@one [$($attribute:tt)*] $case:ident) => {
+        #[test]
+        $($attribute)*
+        fn $case() {
+            $crate::db::conformance::check(stringify!($case), conformance_store());
+        }
     };
 }
 
@@ -142,8 +151,9 @@ macro_rules! dbdrv_conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! dbdrv_conformance_cases {
-    ($($to:ident)::+) => {
+    ($($to:ident)::+ $(, $($attribute:tt)*)?) => {
         $($to)::+! {
+            [$($($attribute)*)?]
             create:
                 create_stores_every_field
                 create_makes_it_pending
@@ -262,12 +272,25 @@ macro_rules! dbdrv_conformance_cases {
                 import_stores_rows_as_they_are
                 import_can_be_repeated
                 import_refuses_other_content;
+            lease:
+                lease_keeps_from_a_second_claim
+                lease_is_another_for_each_claim
+                lease_given_back_can_be_claimed
+                lease_of_another_is_not_given_back
+                lease_can_be_renewed
+                lease_keeps_from_delete
+                lease_keeps_from_clearing
+                lease_ends_with_its_outcome
+                lease_lost_refuses_the_outcome
+                lease_survives_a_resend
+                lease_is_no_due_head
+                lease_by_eight_threads_is_one;
         }
     };
 }
 
 macro_rules! list {
-    ($($module:ident: $($case:ident)*;)*) => {
+    ([] $($module:ident: $($case:ident)*;)*) => {
         /// All cases.
         pub const CASES: &[Case] = &[$($(Case { name: stringify!($case), run: $module::$case },)*)*];
     };

@@ -72,7 +72,8 @@ pub(super) fn claim_tells_lane_and_epoch(db: &dyn DBDrv) {
     }
     let claimed = claim(db, at(2));
     let [first, second, resent @ ..] = &claimed.items[..] else { panic!("{claimed:?}") };
-    assert_eq!((first, second), (&seven, &most));
+    assert_same(db, first, &seven);
+    assert_same(db, second, &most);
     assert_eq!(resent.len(), 2);
     for item in resent {
         assert_eq!(item.lane, lane());

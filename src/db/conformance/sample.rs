@@ -87,9 +87,21 @@ pub(super) fn wanted<'a>(db: &dyn DBDrv, now: Timestamp, skip: &'a Sending) -> W
     }
 }
 
-/// Begins the attempt of all that are due in the usual lane.
+/// Claims all that are due in the usual lane. Where claims are leases, they are given
+/// back at once: what follows is about something else.
 pub(super) fn claim(db: &dyn DBDrv, now: Timestamp) -> Claimed {
+    let claimed = hold(db, now);
+    db.give_back(&leases(&claimed)).unwrap();
+    claimed
+}
+
+/// Claims all that are due in the usual lane, and keeps the leases.
+pub(super) fn hold(db: &dyn DBDrv, now: Timestamp) -> Claimed {
     db.claim(&wanted(db, now, &Sending::default())).unwrap()
+}
+
+pub(super) fn leases(claimed: &Claimed) -> Vec<(Id, u64)> {
+    claimed.items.iter().map(|item| (item.id.clone(), item.lease)).collect()
 }
 
 pub(super) fn names(claimed: &Claimed) -> Vec<&str> {
@@ -129,12 +141,12 @@ pub(super) fn existing<'a>(db: &dyn DBDrv, ids: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// A row that was found is the one that was created; what only a database with
-/// lanes keeps counts there.
+/// lanes keeps counts there. A lease is the database's choice.
 #[track_caller]
 pub(super) fn assert_same(db: &dyn DBDrv, found: &Item, expected: &Item) {
     let kept = match db.has_lanes() {
-        true => expected.clone(),
-        false => Item { lane: found.lane, epoch: found.epoch, ..expected.clone() },
+        true => Item { lease: found.lease, ..expected.clone() },
+        false => Item { lease: found.lease, lane: found.lane, epoch: found.epoch, ..expected.clone() },
     };
     assert!(*found == kept, "found {found:?}\nexpected {kept:?}");
 }

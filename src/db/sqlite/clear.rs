@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::rows;
 use crate::{
-    db::{Clear, Sending},
+    db::{Clear, Cursor, Sending},
     notification::{State, Timestamp},
 };
 
@@ -29,7 +29,8 @@ pub(super) fn slice(
     clear: &Clear,
     sending: &Sending,
 ) -> rusqlite::Result<Option<Clear>> {
-    let (mut created, mut seq) = clear.cursor.unwrap_or((Timestamp::MIN, i64::MIN));
+    let begin = clear.cursor.as_ref().map(|cursor| (cursor.create_at, cursor.seq));
+    let (mut created, mut seq) = begin.unwrap_or((Timestamp::MIN, i64::MIN));
     let mut looked = 0;
     let mut doomed = Vec::new();
     let mut statement = connection.prepare_cached(OLD)?;
@@ -50,5 +51,6 @@ pub(super) fn slice(
     for seq in doomed {
         delete.execute([seq])?;
     }
-    Ok((!is_over).then(|| Clear { cursor: Some((created, seq)), ..clear.clone() }))
+    Ok((!is_over)
+        .then(|| Clear { cursor: Some(Cursor { create_at: created, seq, id: None }), ..clear.clone() }))
 }
