@@ -159,7 +159,9 @@ pub(super) fn run<B: Backend, T>(
 ) -> Result<T, Failure> {
     let begun = Instant::now();
     for attempt in 1.. {
-        let pooled = pool.get().map_err(|error| Failure::new(Kind::Unavailable, "no connection", error))?;
+        let pooled = pool.get().map_err(|error| {
+            Failure::new(Kind::Unavailable, "there is no connection to the server", error)
+        })?;
         let mut session = Session { pooled, in_transaction: false };
         let failure = match work(&mut session) {
             Ok(done) => return Ok(done),
