@@ -299,7 +299,10 @@ impl Writer {
             Err(error) => {
                 self.failed(&error);
                 self.note_doubtful(&batch);
-                let reason = error.to_string();
+                let reason = match &error {
+                    DbError::Unavailable(reason) => reason.to_string(),
+                    refusal => refusal.to_string(),
+                };
                 for client in clients {
                     let _ = client.reply.send(Err(DbError::unavailable(reason.clone())));
                 }
