@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, oneshot},
+};
 
 use crate::{
     claims::{Claims, Owed},
@@ -60,6 +63,8 @@ struct Queue {
     clears: VecDeque<Clearing>,
     owed: Vec<Owed>,
     owed_since: Option<Instant>,
+    /// The writer waits: waking it is a system call, which it doesn't need otherwise.
+    is_idle: bool,
     closing: bool,
 }
 
@@ -102,13 +107,15 @@ impl fmt::Display for Refusal {
 impl Recorder {
     /// Starts the writing thread; it drops `ended` when it ends.
     pub(crate) fn start(
+        runtime: Handle,
         db: Arc<dyn DBDrv>,
         claims: Arc<Claims>,
         health: Arc<Health>,
         ended: impl Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
-        let writer = Writer { shared: shared.clone(), db, claims, health, failing: None, probe: None };
+        let writer =
+            Writer { shared: shared.clone(), runtime, db, claims, health, failing: None, probe: None };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ended = ended;
             writer.run();
@@ -144,7 +151,7 @@ impl Recorder {
         let after = queue.owed.len();
         // The first one starts the clock, the last one stops it.
         if after > before && (before == 0 || (before < GATHER && after >= GATHER)) {
-            self.shared.wake.notify_one();
+            self.shared.wake_up(queue);
         }
     }
 
@@ -167,7 +174,7 @@ impl Recorder {
             return Err(Refusal::Full);
         }
         push(&mut queue);
-        self.shared.wake.notify_one();
+        self.shared.wake_up(queue);
         Ok(())
     }
 }
@@ -185,6 +192,15 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect(POISONED)
     }
+
+    /// There is something new to look at.
+    fn wake_up(&self, mut queue: MutexGuard<'_, Queue>) {
+        let is_idle = std::mem::take(&mut queue.is_idle);
+        drop(queue);
+        if is_idle {
+            self.wake.notify_one();
+        }
+    }
 }
 
 /// What to write next.
@@ -197,6 +213,8 @@ struct Batch {
 
 struct Writer {
     shared: Arc<Shared>,
+    /// Where clients wait for answers.
+    runtime: Handle,
     db: Arc<dyn DBDrv>,
     claims: Arc<Claims>,
     health: Arc<Health>,
@@ -260,10 +278,12 @@ impl Writer {
                 return Some(Batch::default());
             }
             let until = if queue.owed.is_empty() { probe } else { paused.or(gathered) };
+            queue.is_idle = true;
             queue = match until {
                 Some(until) => self.shared.wake.wait_timeout(queue, until - now).expect(POISONED).0,
                 None => self.shared.wake.wait(queue).expect(POISONED),
             };
+            queue.is_idle = false;
         }
     }
 
@@ -290,10 +310,7 @@ impl Writer {
                 self.works();
                 let owed_results = results.split_off(clients.len());
                 self.note(&batch, &results);
-                for (client, result) in clients.into_iter().zip(results) {
-                    // Whoever asked may have gone; the write is done all the same.
-                    let _ = client.reply.send(result);
-                }
+                self.answer(clients, results);
                 self.settle(owed.zip(owed_results));
             }
             Err(error) => {
@@ -343,6 +360,21 @@ impl Writer {
         let wait = self.probe.map_or(PROBE, |(_, wait)| LONGEST_PROBE.min(wait * 2));
         self.probe = Some((Instant::now() + wait, wait));
         self.health.failed(Health::RECORDING, error);
+    }
+
+    /// Tells clients what became of their writes. Waking a task from another thread
+    /// is a system call: one task that wakes all the others takes a single one.
+    fn answer(&self, clients: Vec<Client>, results: Vec<Result<Written, DbError>>) {
+        let answers = clients.into_iter().zip(results);
+        if answers.len() == 0 {
+            return;
+        }
+        self.runtime.spawn(async move {
+            for (client, result) in answers {
+                // Whoever asked may have gone; the write is done all the same.
+                let _ = client.reply.send(result);
+            }
+        });
     }
 
     /// Deletes and resends must not meet an attempt that is about to begin, and

@@ -100,7 +100,8 @@ impl Sender {
         claims.note(db.heads()?);
         let ended = Arc::new(Notify::new());
         let watch = Ended { notify: ended.clone(), health: health.clone() };
-        let recorder = Recorder::start(db.clone(), claims.clone(), health.clone(), watch.clone())?;
+        let recorder =
+            Recorder::start(runtime.clone(), db.clone(), claims.clone(), health.clone(), watch.clone())?;
         let recorder = Arc::new(recorder);
         let attempts = Attempts {
             claims: claims.clone(),
