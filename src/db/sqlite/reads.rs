@@ -1,6 +1,6 @@
 //! The statements that read.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::rows;
 use crate::{
@@ -93,7 +93,8 @@ pub(super) fn pending(
             }
             let has_attempts = rows::integer(row, 6)? != 0 || rows::count(row, 5)? < max_tries;
             if let Some(id) = eligible(row, drivers, sending)?.filter(|_| has_attempts) {
-                oldest = Some((place, item(connection, row, id, lane)?));
+                let mut content = connection.prepare_cached(CONTENT)?;
+                oldest = Some((place, item(&mut content, row, id, lane)?));
                 break;
             }
         }
@@ -111,6 +112,7 @@ pub(super) fn heads(connection: &Connection) -> rusqlite::Result<Vec<(Lane, Time
 pub(super) fn claim(connection: &Connection, wanted: &Wanted<'_>) -> rusqlite::Result<Claimed> {
     let mut claimed = Claimed::default();
     let mut bytes = 0;
+    let mut content = connection.prepare_cached(CONTENT)?;
     let mut statement = connection.prepare_cached(LINE)?;
     let mut line = statement.query([wanted.lane.number()])?;
     while let Some(row) = line.next()? {
@@ -120,7 +122,7 @@ pub(super) fn claim(connection: &Connection, wanted: &Wanted<'_>) -> rusqlite::R
             claimed.next_at = Some(next_at);
             break;
         }
-        let item = item(connection, row, id, wanted.lane)?;
+        let item = item(&mut content, row, id, wanted.lane)?;
         bytes += item.content.len();
         claimed.items.push(item);
     }
@@ -137,11 +139,9 @@ fn eligible<'a>(row: &'a Row<'_>, drivers: &[&str], sending: &Sending) -> rusqli
 
 /// A row of [`LINE`] with its content, which costs nothing for the rows that are
 /// passed over. Both statements see the same state: the outer one is still open.
-fn item(connection: &Connection, row: &Row<'_>, id: &str, lane: Lane) -> rusqlite::Result<Item> {
+fn item(content: &mut Statement<'_>, row: &Row<'_>, id: &str, lane: Lane) -> rusqlite::Result<Item> {
     let seq = rows::integer(row, 8)?;
-    let content = connection
-        .prepare_cached(CONTENT)?
-        .query_row([seq], |row| Ok(rows::bytes(row, 0)?.unwrap_or_default().into()))?;
+    let content = content.query_row([seq], |row| Ok(rows::bytes(row, 0)?.unwrap_or_default().into()))?;
     Ok(Item {
         id: Id::from_store(id),
         r#type: rows::text(row, 2)?.into(),
