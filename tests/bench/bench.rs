@@ -80,6 +80,8 @@ pub(crate) struct Accepted {
     pub(crate) p99: f64,
     /// What the load generator cost, in cores.
     pub(crate) generator: f64,
+    /// CPU time of the server for each request, with its delivery, in seconds.
+    pub(crate) cpu: f64,
 }
 
 /// How a drain went.
@@ -181,12 +183,14 @@ impl Bench {
         let server = Server::start(program)?;
         let load = Load { server: server.address(), connections, ids, kind: NOTHING, endpoint: NOWHERE };
         let answered = load.run(Until::Time(self.scale.window))?;
+        let cpu = proc::process_cpu(server.pid())? / answered.posted as f64;
         server.stop()?;
         Ok(Accepted {
             rate: answered.rate(),
             p50: answered.percentile(0.5),
             p99: answered.percentile(0.99),
             generator: answered.cores,
+            cpu,
         })
     }
 

@@ -33,6 +33,7 @@ static GENERATOR: Row = Row {
     against: None,
     limit: Limit::AtMost(0.5),
 };
+static CPU: Row = plain("CPU time of the server for one `/send`, 64 connections", Unit::Seconds);
 static RANDOM: Row =
     row("`/send`, 64 connections, random ids", Unit::PerSecond, "sequential ids", Limit::AtLeast(0.5));
 
@@ -59,6 +60,7 @@ pub(crate) fn send(bench: &mut Bench) -> Result<Vec<Sample>> {
         tail(&TAIL_64, at_64),
         tail(&TAIL_256, at_256),
         GENERATOR.is(at_64.generator),
+        CPU.is(at_64.cpu),
     ])
 }
 
