@@ -156,6 +156,8 @@ impl Sender {
         self.claims.stop();
         self.claims.wait_idle(deadline);
         let cut_off = self.claims.running();
+        // What is leased and was never begun is for another process at once.
+        let _ = self.claims.exclusive().revoke_all();
         self.workers.dismiss();
         self.recorder.close();
         self.db.close();
