@@ -14,7 +14,10 @@ pub(crate) type Figure = fn(&mut Bench) -> Result<Vec<Sample>>;
 
 /// Their names select them on the command line.
 pub(crate) const ALL: &[(&str, Figure)] = &[
-    ("send", accepting::send),
+    ("send-1", accepting::send_1),
+    ("send-8", accepting::send_8),
+    ("send-64", accepting::send_64),
+    ("send-256", accepting::send_256),
     ("ids", accepting::ids),
     ("drain", delivering::drain),
     ("mixed", delivering::mixed),
