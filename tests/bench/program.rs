@@ -74,7 +74,8 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 fn serve_nothing(db: &str, bind: &str) -> Result<()> {
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let mut options = SenderOptions::new(Sqlite::open(db)?);
         options.max_threads = THREADS;
         let mut server = ApiServer::new(options);
@@ -84,7 +85,10 @@ fn serve_nothing(db: &str, bind: &str) -> Result<()> {
         signal(SignalKind::terminate())?.recv().await;
         running.shutdown(Duration::from_secs(30)).await;
         Ok(())
-    })
+    });
+    // As the product does: threads that wait for work don't hold up the end.
+    runtime.shutdown_background();
+    served
 }
 
 /// Where a server listens, in the same way as the product.
