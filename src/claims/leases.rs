@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Claims, Inner};
 use crate::{
     db::DbError,
-    notification::{Item, Lane, Timestamp},
+    notification::{Id, Item, Lane, Timestamp},
 };
 
 /// How often to look for rows that nobody has told this process about.
@@ -28,19 +28,32 @@ impl Claims {
             false => Vec::new(),
         };
         drop(state);
-        if !held.is_empty() {
-            self.db.renew(&held)?;
+        if let Err(error) = self.tell_leases(&held, &returned, renewed) {
+            // Nobody could send these rows before their leases end: once more, next time.
+            self.lock().returned.extend(returned);
+            return Err(error);
         }
+        let freed = returned.into_iter().map(|(_, _, lane)| (lane, Timestamp::MIN));
+        let heads = self.db.heads();
+        self.note(heads.as_deref().unwrap_or_default().iter().copied().chain(freed));
+        heads.map(drop)
+    }
+
+    /// Renews what is held, and returns what isn't any more.
+    fn tell_leases(
+        &self,
+        held: &[(Id, u64)],
+        returned: &[(Id, u64, Lane)],
+        renewed: &mut Instant,
+    ) -> Result<(), DbError> {
         if renewed.elapsed() >= RENEW {
+            if !held.is_empty() {
+                self.db.renew(held)?;
+            }
             *renewed = Instant::now();
         }
         let leases: Vec<_> = returned.iter().map(|(id, lease, _)| (id.clone(), *lease)).collect();
-        if !leases.is_empty() {
-            self.db.give_back(&leases)?;
-        }
-        let heads = self.db.heads()?;
-        self.note(heads.into_iter().chain(returned.into_iter().map(|(_, _, lane)| (lane, Timestamp::MIN))));
-        Ok(())
+        if leases.is_empty() { Ok(()) } else { self.db.give_back(&leases) }
     }
 
     /// Returns at once the leases of rows that are about to be changed.
@@ -48,8 +61,10 @@ impl Claims {
         if state.returned.is_empty() {
             return Ok(());
         }
-        let leases: Vec<_> = state.returned.drain(..).map(|(id, lease, _)| (id, lease)).collect();
-        self.db.give_back(&leases)
+        let leases: Vec<_> = state.returned.iter().map(|(id, lease, _)| (id.clone(), *lease)).collect();
+        self.db.give_back(&leases)?;
+        state.returned.clear();
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::timeout,
 };
-use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::dsn::Dsn;
@@ -160,7 +160,17 @@ impl Backend for Server {
     }
 
     fn request(connection: &mut Connection, sql: &str) -> Result<Vec<Rows>, Failure> {
-        let answer = connection.ask(sql)?;
+        let answer = connection.ask(sql).map_err(|error| match error {
+            Unanswered::Told(error) => {
+                // A session may stay so for ever when the server isn't any more, or when
+                // another one has taken its place.
+                if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+                    connection.client = None;
+                }
+                errors::failure(error)
+            }
+            Unanswered::Lost(failure) => failure,
+        })?;
         let mut sets = Vec::new();
         let mut rows = Vec::new();
         for message in answer {
@@ -210,19 +220,26 @@ impl Backend for Server {
     }
 }
 
+/// Why there is no answer.
+enum Unanswered {
+    Told(Error),
+    Lost(Failure),
+}
+
 impl Connection {
-    fn ask(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
+    fn ask(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Unanswered> {
+        let lost = |reason: &str| Unanswered::Lost(Failure::lost(reason));
         let (Some(client), Some(runtime)) = (&self.client, &self.runtime) else {
-            return Err(Failure::lost("it is closed"));
+            return Err(lost("it is closed"));
         };
         let answer = async {
             match select(Box::pin(client.simple_query(sql)), self.driver.as_mut()).await {
-                Either::Left((answer, _)) => answer.map_err(errors::failure),
+                Either::Left((answer, _)) => answer.map_err(Unanswered::Told),
                 // It may have received the answer before it ended.
                 Either::Right((ended, answer)) => match (answer.now_or_never(), ended) {
                     (Some(Ok(answer)), _) => Ok(answer),
-                    (_, Err(error)) | (Some(Err(error)), Ok(())) => Err(errors::failure(error)),
-                    (None, Ok(())) => Err(Failure::lost("the server has closed it")),
+                    (_, Err(error)) | (Some(Err(error)), Ok(())) => Err(Unanswered::Told(error)),
+                    (None, Ok(())) => Err(lost("the server has closed it")),
                 },
             }
         };
@@ -230,7 +247,7 @@ impl Connection {
         runtime.block_on(async {
             match limit {
                 Some(limit) => {
-                    timeout(limit, answer).await.unwrap_or_else(|_| Err(Failure::lost("no answer in time")))
+                    timeout(limit, answer).await.unwrap_or_else(|_| Err(lost("no answer in time")))
                 }
                 None => answer.await,
             }

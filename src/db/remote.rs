@@ -16,7 +16,7 @@ use self::{
     pool::{Manager, Session},
     sql::Sql,
 };
-use super::{Claimed, Clear, DBDrv, DbError, Sending, Unassigned, Wanted, Write, Written};
+use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 pub(super) mod backend;
@@ -24,6 +24,7 @@ mod clear;
 pub(super) mod dsn;
 mod heads;
 mod leases;
+mod moving;
 mod plan;
 #[cfg(test)]
 pub(super) mod plans;
@@ -230,6 +231,26 @@ impl<B: Backend> DBDrv for Remote<B> {
 
     fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
         self.run(|session| clear::slice(session, clear, sending))
+    }
+
+    fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
+        self.run(|session| moving::export(session, after, limit))
+    }
+
+    fn import(&self, rows: &[Row]) -> Result<Vec<Result<(), DbError>>, DbError> {
+        match pool::run(&self.pool, true, |session| moving::import(session, rows)) {
+            Err(failure) if failure.kind == Kind::Refused => match rows {
+                [_] => Ok(vec![Err(failure.into())]),
+                rows => {
+                    let (first, second) = rows.split_at(rows.len() / 2);
+                    let mut answers = self.import(first)?;
+                    answers.extend(self.import(second)?);
+                    Ok(answers)
+                }
+            },
+            Err(failure) => Err(DbError::unavailable(failure.sentence)),
+            Ok(answers) => Ok(answers),
+        }
     }
 
     fn ping(&self) -> Result<(), DbError> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    db::{DbError, Outcome, Sending, Write, Written},
+    db::{DbError, Outcome, Row, Sending, Write, Written},
     notification::{Id, Item, Lane, State, Timestamp},
 };
 
@@ -42,6 +42,10 @@ impl Image {
             is_leased: false,
             has_response: false,
         }
+    }
+
+    fn moved(row: &Row) -> Self {
+        Self { state: row.state, has_response: row.response.is_some(), ..Self::of(&row.item) }
     }
 
     /// It is pending, and wasn't resent, which goes out at once.
@@ -103,6 +107,11 @@ impl<'a> Inserted<'a> {
     /// A new one.
     pub(super) fn new(item: &'a Item) -> Self {
         Self { item, image: Image::of(item), response: None }
+    }
+
+    /// One that comes from another database.
+    pub(super) fn moved(row: &'a Row) -> Self {
+        Self { item: &row.item, image: Image::moved(row), response: row.response.as_deref() }
     }
 }
 
@@ -172,6 +181,17 @@ impl<'a> Plan<'a> {
             }
             Write::Release { .. } => Ok(Written::Done),
         }
+    }
+
+    /// Takes a row from another database, if its id is free.
+    pub(super) fn move_in(&mut self, row: &'a Row) -> Written {
+        let entry = self.entry(&row.item.id);
+        let written = entry.create(&row.item);
+        if written == Written::Done {
+            entry.now = Some(Image::moved(row));
+            entry.response = row.response.as_deref();
+        }
+        written
     }
 
     fn entry(&mut self, id: &'a Id) -> &mut Entry<'a> {

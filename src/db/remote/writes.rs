@@ -35,7 +35,8 @@ pub(super) fn write<B: Backend>(
     sending: &Sending,
 ) -> Result<Answers, Failure> {
     let Some(items) = new_ones(batch) else { return write_any(session, batch, sending) };
-    let Some(inserted) = insert_all(session, &items)? else {
+    let rows = items.iter().map(|item| Inserted::new(item)).collect();
+    let Some(inserted) = insert_all(session, rows)? else {
         return write_any(session, batch, sending);
     };
     if inserted.len() == items.len() {
@@ -62,10 +63,12 @@ fn new_ones(batch: &[Write]) -> Option<Vec<&Item>> {
     (plan::ids(batch).len() == items.len()).then_some(items)
 }
 
-/// Inserts items without looking first: nearly always none of them exists. One round
+/// Inserts rows without looking first: nearly always none of them exists. One round
 /// trip. `None` if one does and nothing was inserted.
-fn insert_all<B: Backend>(session: &mut Session<B>, items: &[&Item]) -> Result<Option<HashSet<Id>>, Failure> {
-    let mut rows: Vec<Inserted<'_>> = items.iter().map(|item| Inserted::new(item)).collect();
+pub(super) fn insert_all<B: Backend>(
+    session: &mut Session<B>,
+    mut rows: Vec<Inserted<'_>>,
+) -> Result<Option<HashSet<Id>>, Failure> {
     rows.sort_unstable_by_key(|row| row.item.id.as_str());
     let statements = inserts::<B>(&rows, B::RETURN_INSERTED);
     let inserted = match &statements[..] {
@@ -75,7 +78,7 @@ fn insert_all<B: Backend>(session: &mut Session<B>, items: &[&Item]) -> Result<O
     };
     match inserted {
         Ok(_) if B::RETURN_INSERTED.is_empty() => {
-            Ok(Some(items.iter().map(|item| item.id.clone()).collect()))
+            Ok(Some(rows.iter().map(|row| row.item.id.clone()).collect()))
         }
         Ok(sets) => {
             let ids = sets.into_iter().flatten().filter_map(|mut row| row.id(0).ok());
@@ -126,17 +129,22 @@ fn write_any<B: Backend>(
         }
         is_open = true;
     }
-    if !is_open {
-        return Ok(answers);
+    if is_open {
+        commit(session, last)?;
     }
+    Ok(answers)
+}
+
+/// Has the last statements of a transaction done, and commits it: in one request, if
+/// they are small.
+pub(super) fn commit<B: Backend>(session: &mut Session<B>, last: Vec<String>) -> Result<(), Failure> {
     let commit_with = if last.iter().map(String::len).sum::<usize>() <= REQUEST_BYTES {
         last.join(";")
     } else {
         flush(session, last)?;
         String::new()
     };
-    session.commit(&commit_with)?;
-    Ok(answers)
+    session.commit(&commit_with)
 }
 
 /// Has statements done in few requests, none of them much larger than allowed.
@@ -175,13 +183,17 @@ fn write_part<B: Backend>(
         return Ok(Vec::new());
     }
     let stored = load(session, &ids, is_open)?;
-    let origins = origins(session, batch, &stored)?;
+    let created = batch.iter().filter_map(|write| match write {
+        Write::Create(item) => Some(item),
+        _ => None,
+    });
+    let origins = origins(session, created, &stored)?;
     let mut plan = Plan::new(&ids, stored, &origins);
     answers.extend(batch.iter().map(|write| plan.apply(write, sending)));
     Ok(statements::<B>(&plan.changes()))
 }
 
-fn load<B: Backend>(
+pub(super) fn load<B: Backend>(
     session: &mut Session<B>,
     ids: &[&str],
     is_open: bool,
@@ -221,16 +233,12 @@ fn load<B: Backend>(
 
 /// What those rows were created from that are to be created again. One whose content has
 /// another length than any of these is another one, and isn't even read.
-fn origins<B: Backend>(
+pub(super) fn origins<'a, B: Backend>(
     session: &mut Session<B>,
-    batch: &[Write],
+    created: impl Iterator<Item = &'a Item>,
     stored: &HashMap<Id, Image>,
 ) -> Result<HashMap<Id, Origin>, Failure> {
-    let again = batch.iter().filter_map(|write| match write {
-        Write::Create(item) if stored.contains_key(&item.id) => Some(item),
-        _ => None,
-    });
-    let again: Vec<&Item> = again.collect();
+    let again: Vec<&Item> = created.filter(|item| stored.contains_key(&item.id)).collect();
     if again.is_empty() {
         return Ok(HashMap::new());
     }
@@ -274,7 +282,7 @@ fn release<B: Backend>(
 }
 
 /// What makes the table so: deletes before inserts of the same id.
-fn statements<B: Backend>(changes: &Changes<'_>) -> Vec<String> {
+pub(super) fn statements<B: Backend>(changes: &Changes<'_>) -> Vec<String> {
     let mut statements = Vec::new();
     if !changes.deleted.is_empty() {
         let sql = Sql::<B>::new("delete from items where notify_id in ").ids(changes.deleted.iter().copied());

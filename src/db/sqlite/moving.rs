@@ -16,10 +16,14 @@ const EXPORT: &str = "select notify_id, driver, endpoint, content, create_at, ne
      epoch, lane, response from items where notify_id > ?1 and typeof(notify_id) = 'text' \
      order by notify_id limit ?2";
 
+/// No more rows are read at once when these have so many bytes.
+const EXPORT_BYTES: usize = 8 << 20;
+
 const RESTORE: &str = "update items set cur_state = ?2, response = ?3 where notify_id = ?1";
 
 pub(super) fn export(connection: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<Row>> {
     let mut found = Vec::new();
+    let mut bytes = 0;
     let mut statement = connection.prepare_cached(EXPORT)?;
     let mut rows = statement.query(params![after, i64::try_from(limit).unwrap_or(i64::MAX)])?;
     while let Some(row) = rows.next()? {
@@ -37,8 +41,12 @@ pub(super) fn export(connection: &Connection, after: &str, limit: usize) -> rusq
             lease: 0,
             lane: Lane::from_number(rows::integer(row, 10)?),
         };
-        let response = rows::bytes(row, 11)?.map(Into::into);
+        let response: Option<Vec<u8>> = rows::bytes(row, 11)?.map(Into::into);
+        bytes += item.content.len() + response.as_ref().map_or(0, Vec::len);
         found.push(Row { item, state: rows::state(row, 7)?, response });
+        if bytes > EXPORT_BYTES {
+            break;
+        }
     }
     Ok(found)
 }
