@@ -226,10 +226,15 @@ impl Bench {
 
     /// Starts the product on a database in which [`Scale::due`] rows are due for the sink.
     pub(crate) fn drain(&self, db: &Path) -> Result<Drained> {
+        self.drain_of(db, self.scale.due)
+    }
+
+    /// The same with that many rows.
+    pub(crate) fn drain_of(&self, db: &Path, due: usize) -> Result<Drained> {
         self.sink.reset();
         let server = Server::with_timeout(&Program::Product { db }, 1)?;
-        let rate = self.sink.rate_of(self.scale.due)?;
-        let cpu = proc::process_cpu(server.pid())? / self.scale.due as f64;
+        let rate = self.sink.rate_of(due)?;
+        let cpu = proc::process_cpu(server.pid())? / due as f64;
         let drained = Drained { rate, high_water: proc::resident_high_water(server.pid())?, cpu };
         server.stop()?;
         Ok(drained)

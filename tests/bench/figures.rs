@@ -6,6 +6,7 @@ mod accepting;
 mod delivering;
 mod latency;
 mod resources;
+mod servers;
 mod starting;
 mod writing;
 
@@ -30,4 +31,6 @@ pub(crate) const ALL: &[(&str, Figure)] = &[
     ("binary", resources::binary),
     ("start", starting::start),
     ("crash", starting::crash),
+    ("mysql", servers::mysql),
+    ("postgres", servers::postgres),
 ];

@@ -2,13 +2,16 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use notify_api::{
-    ApiServer, Delivery, Driver, Params, Rejected, SendError, SenderOptions,
+    ApiServer, DBDrv, DefaultScheduler, Delivery, Driver, Params, Rejected, SendError, SenderOptions,
     db::sqlite::Sqlite,
     drivers::{
         http::{HttpPost, Validator},
@@ -73,11 +76,24 @@ fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().max_blocking_threads(THREADS + OTHER_THREADS).build()
 }
 
+/// The database that is meant: a server's, or a file.
+pub(crate) fn open(dsn: &str) -> Result<Arc<dyn DBDrv>> {
+    match dsn.split_once("://").map(|(scheme, _)| scheme) {
+        #[cfg(feature = "mysql")]
+        Some("mysql") => Ok(Arc::new(notify_api::db::mysql::MySql::connect(dsn)?)),
+        #[cfg(feature = "postgres")]
+        Some("postgres") => Ok(Arc::new(notify_api::db::postgres::Postgres::connect(dsn)?)),
+        Some(scheme) => Err(format!("{scheme}: build the bench with --features mysql,postgres").into()),
+        None => Ok(Arc::new(Sqlite::open(dsn)?)),
+    }
+}
+
 fn serve_nothing(db: &str, bind: &str) -> Result<()> {
     let runtime = runtime()?;
+    let db = open(db)?;
     let served = runtime.block_on(async {
-        let mut options = SenderOptions::new(Sqlite::open(db)?);
-        options.max_threads = THREADS;
+        let options =
+            SenderOptions { max_tries: 32, scheduler: Arc::new(DefaultScheduler), max_threads: THREADS, db };
         let mut server = ApiServer::new(options);
         server.bind(bind).register(Nothing)?;
         let running = server.start().await?;
