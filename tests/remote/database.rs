@@ -215,7 +215,7 @@ fn address(kind: Kind) -> String {
 /// A session of somebody else.
 pub(crate) enum Session {
     MySql(Box<Conn>),
-    Postgres(Runtime, Client),
+    Postgres(Box<(Runtime, Client)>),
 }
 
 impl Session {
@@ -226,7 +226,7 @@ impl Session {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 let (client, connection) = runtime.block_on(tokio_postgres::connect(dsn, NoTls)).unwrap();
                 runtime.spawn(connection);
-                Self::Postgres(runtime, client)
+                Self::Postgres(Box::new((runtime, client)))
             }
         }
     }
@@ -251,7 +251,8 @@ impl Session {
                 };
                 Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
             }
-            Self::Postgres(runtime, client) => {
+            Self::Postgres(session) => {
+                let (runtime, client) = session.as_mut();
                 let messages =
                     runtime.block_on(client.simple_query(sql)).map_err(|error| format!("{error:?}"))?;
                 let rows = messages.into_iter().filter_map(|message| match message {
