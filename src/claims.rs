@@ -88,6 +88,8 @@ struct Inner {
     leases: HashMap<Id, u64>,
     /// and those that can be given back, with the lanes to look at then.
     returned: Vec<(Id, u64, Lane)>,
+    /// When what is next in line was last given up, for a new look at the table.
+    looked_at: Instant,
     holds: Holds,
     /// Rows that are being held back, the writing of which is owed; false if a
     /// client's write or the end of the hold came in between.
@@ -126,6 +128,7 @@ impl Claims {
             unrecorded_bytes: 0,
             leases: HashMap::new(),
             returned: Vec::new(),
+            looked_at: Instant::now(),
             holds: Holds::default(),
             holding: HashMap::new(),
             unrecordable: false,
@@ -166,6 +169,9 @@ impl Claims {
     pub(crate) fn next(self: &Arc<Self>) -> Found {
         let mut found = Found::default();
         let mut state = self.lock();
+        if self.db.is_shared() {
+            state.revoke_stale();
+        }
         // Asked under the lock: an earlier time than the lanes have seen would find
         // none of the rows that are due by theirs, for ever.
         let now = self.clock.now();

@@ -206,6 +206,26 @@ fn lost_connections_are_replaced() {
 
 #[test]
 #[ignore = "needs MariaDB; run with --include-ignored"]
+fn a_claim_whose_answer_was_lost_is_found_again() {
+    let (db, database) = fresh();
+    let query = |sql: &str| database.connection().query_drop(sql).unwrap();
+    servers::check_lost_claim(
+        &db,
+        || query("create trigger slow after update on items for each row set @slept = sleep(6)"),
+        || {
+            // It waits for whoever is using the table.
+            query("drop trigger slow");
+            let leased: Option<u64> = database
+                .connection()
+                .query_first("select count(*) from items where lease_token <> 0")
+                .unwrap();
+            assert_eq!(leased, Some(1), "it was done");
+        },
+    );
+}
+
+#[test]
+#[ignore = "needs MariaDB; run with --include-ignored"]
 fn a_locked_row_fails_in_time() {
     let (db, database) = fresh();
     db.create(&servers::item("locked")).unwrap();

@@ -54,6 +54,7 @@ mod several {
         four_nodes_deliver_each_once,
         what_a_killed_node_held_is_delivered_by_another,
         a_late_result_is_refused,
+        what_was_next_in_line_is_looked_at_again_after_a_standstill,
         what_one_node_sends_no_other_deletes,
         what_one_node_cannot_take_another_does,
         a_resend_anywhere_is_one_more_attempt,

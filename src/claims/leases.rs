@@ -12,6 +12,9 @@ use crate::{
 /// How often to look for rows that nobody has told this process about.
 pub(super) const SCAN: Duration = Duration::from_secs(1);
 
+/// What was claimed longer ago is looked at once more: far less than a lease lasts.
+const STALE: Duration = Duration::from_secs(5);
+
 /// How often to renew leases, which last 60 seconds.
 const RENEW: Duration = Duration::from_secs(15);
 
@@ -22,6 +25,7 @@ impl Claims {
         let mut state = self.lock();
         // Whatever couldn't begin within a scan is for whoever has a slot free.
         state.revoke_all();
+        state.looked_at = Instant::now();
         let returned = std::mem::take(&mut state.returned);
         let held: Vec<_> = match renewed.elapsed() >= RENEW {
             true => state.leases.iter().map(|(id, lease)| (id.clone(), *lease)).collect(),
@@ -69,6 +73,16 @@ impl Claims {
 }
 
 impl Inner {
+    /// What has been next in line for so long isn't any more: this process, or the database,
+    /// has stood still, and somebody else may have those rows. No attempt may begin under a lease
+    /// that is about to end.
+    pub(super) fn revoke_stale(&mut self) {
+        if self.looked_at.elapsed() >= STALE {
+            self.revoke_all();
+            self.looked_at = Instant::now();
+        }
+    }
+
     /// Remembers under which lease a row is claimed.
     pub(super) fn lease(&mut self, item: &Item) {
         if item.lease != 0 {
@@ -81,5 +95,43 @@ impl Inner {
         if let Some((id, lease)) = self.leases.remove_entry(id) {
             self.returned.push((id, lease, lane));
         }
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{clock::Clock, db::sqlite::Sqlite, driver::Drivers, health::Health};
+
+    #[test]
+    fn what_was_claimed_before_a_standstill_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Arc::new(Sqlite::open(directory.path().join("notify.db")).unwrap());
+        let clock = Arc::new(Clock::not_before(Timestamp::MIN));
+        let claims = Claims::new(db, Drivers::default(), clock, Arc::new(Health::default()), 32, 4);
+        let item = Item {
+            id: Id::from_store("one"),
+            r#type: "HTTPPOST".into(),
+            endpoint: "http://127.0.0.1:9/".into(),
+            content: b"null".to_vec(),
+            create_at: Timestamp::MIN,
+            next_at: Timestamp::MIN,
+            tried: 0,
+            once: false,
+            epoch: 0,
+            lease: 7,
+            lane: Lane::named("lane"),
+        };
+        let mut state = claims.lock();
+        state.lease(&item);
+        state.push_waiting(item.clone());
+        state.revoke_stale();
+        assert!(state.waiting.contains_key(&item.id), "it was claimed just now");
+        state.looked_at = Instant::now().checked_sub(STALE).unwrap();
+        state.revoke_stale();
+        assert!(state.waiting.is_empty() && state.take_waiting(item.lane).is_none());
+        assert_eq!(state.returned, [(item.id, 7, item.lane)]);
     }
 }

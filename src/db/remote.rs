@@ -7,7 +7,12 @@
 //! Statements use nothing that servers which speak these protocols lack: no advisory
 //! locks, no triggers, no `SKIP LOCKED`, no `LISTEN`.
 
-use std::{error::Error, fmt};
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use r2d2::Pool;
 
@@ -42,6 +47,9 @@ mod writes;
 /// without leasing: what it returns may be claimed by another node at any time.
 pub struct Remote<B: Backend> {
     pool: Pool<Manager<B>>,
+    /// Claims that failed, by their lanes: they may have been done all the same, and nobody
+    /// else may send their rows then. The lane's next one goes by the same token.
+    doubtful: Mutex<HashMap<Lane, u64>>,
 }
 
 /// Why a database server can't be used. Its [`Display`](fmt::Display) is one line, without
@@ -78,7 +86,7 @@ impl<B: Backend> Remote<B> {
         let refused = |failure: Failure| ConnectError::Server { name: B::NAME, reason: failure.sentence };
         let mut connection = pool::first_connection(&backend).map_err(refused)?;
         takeover::take_over::<B>(&mut connection).map_err(refused)?;
-        Ok(Self { pool: pool::pool(backend) })
+        Ok(Self { pool: pool::pool(backend), doubtful: Mutex::default() })
     }
 
     /// Does what may be done twice.
@@ -194,8 +202,13 @@ impl<B: Backend> DBDrv for Remote<B> {
     }
 
     fn claim(&self, wanted: &Wanted<'_>) -> Result<Claimed, DbError> {
-        let token = leases::token();
-        self.run(|session| leases::claim(session, wanted, token))
+        let doubtful = || self.doubtful.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = doubtful().remove(&wanted.lane).unwrap_or_else(leases::token);
+        let claimed = self.run(|session| leases::claim(session, wanted, token));
+        if claimed.is_err() {
+            doubtful().insert(wanted.lane, token);
+        }
+        claimed
     }
 
     fn unassigned(&self, limit: usize) -> Result<Vec<Unassigned>, DbError> {

@@ -1,6 +1,10 @@
 //! A database of one test on either kind of server.
 
-use std::{env, path::Path};
+use std::{
+    env,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use mysql::{Conn, Opts, Value, prelude::Queryable};
 use notify_api::{
@@ -20,20 +24,38 @@ pub(crate) enum Kind {
 
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
-/// A database, and a user of that name without privileges beyond it; both are dropped in the end.
+/// A database that is dropped in the end.
 pub(crate) struct Database {
     pub(crate) kind: Kind,
-    name: String,
+    pub(crate) name: String,
+    /// A user of that name owns it, who may do nothing else.
+    has_user: bool,
     is_read_only: bool,
 }
 
+/// Of those users.
 pub(crate) const PASSWORD: &str = "right";
+
+/// A server is read-only as a whole, and becomes it only when no table is locked. Whoever
+/// makes it so or locks one keeps this until the end.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Database {
     pub(crate) fn new(kind: Kind) -> Self {
         let name = format!("notify_test_{}", uuid::Uuid::now_v7().simple());
+        Session::open(kind, &address(kind)).ask(&format!("create database {name}"));
+        Self { kind, name, has_user: false, is_read_only: false }
+    }
+
+    /// One whose servers can be told that it is read-only: those who may do everything don't mind.
+    pub(crate) fn with_user(kind: Kind) -> Self {
+        let mut database = Self::new(kind);
+        database.has_user = true;
+        let name = &database.name;
         let mut server = Session::open(kind, &address(kind));
-        server.ask(&format!("create database {name}"));
         match kind {
             Kind::MySql => {
                 server.ask(&format!("create user {name} identified by '{PASSWORD}'"));
@@ -44,12 +66,24 @@ impl Database {
                 server.ask(&format!("alter database {name} owner to {name}"));
             }
         }
-        Self { kind, name, is_read_only: false }
+        database
     }
 
     /// For a server of ours.
     pub(crate) fn dsn(&self) -> String {
-        self.dsn_of(&self.name, PASSWORD)
+        match self.has_user {
+            true => self.dsn_of(&self.name, PASSWORD),
+            false => self.own_dsn(),
+        }
+    }
+
+    fn own_dsn(&self) -> String {
+        let address = address(self.kind);
+        let server = match self.kind {
+            Kind::MySql => &address,
+            Kind::Postgres => address.rsplit_once('/').unwrap().0,
+        };
+        format!("{server}/{}", self.name)
     }
 
     pub(crate) fn dsn_of(&self, user: &str, password: &str) -> String {
@@ -77,12 +111,7 @@ impl Database {
 
     /// A session beside the server's.
     pub(crate) fn session(&self) -> Session {
-        let address = address(self.kind);
-        let server = match self.kind {
-            Kind::MySql => address,
-            Kind::Postgres => address.rsplit_once('/').unwrap().0.to_owned(),
-        };
-        Session::open(self.kind, &format!("{server}/{}", self.name))
+        Session::open(self.kind, &self.own_dsn())
     }
 
     pub(crate) fn sql(&self, sql: &str) -> Rows {
@@ -120,14 +149,14 @@ impl Database {
         match self.kind {
             Kind::MySql => {
                 let sessions =
-                    format!("select id from information_schema.processlist where user = '{}'", self.name);
+                    format!("select id from information_schema.processlist where db = '{}'", self.name);
                 for row in server.ask(&sessions) {
                     // It may have ended by itself.
                     server.try_ask(&format!("kill {}", row[0].as_deref().unwrap()));
                 }
             }
             Kind::Postgres => {
-                let sessions = format!("from pg_stat_activity where usename = '{}'", self.name);
+                let sessions = format!("from pg_stat_activity where datname = '{}'", self.name);
                 server.ask(&format!("select pg_terminate_backend(pid) {sessions}"));
             }
         }
@@ -138,7 +167,6 @@ impl Database {
         self.is_read_only = is_read_only;
         let mut server = Session::open(self.kind, &address(self.kind));
         match self.kind {
-            // Those who may do everything don't mind.
             Kind::MySql => server.ask(&format!("set global read_only = {}", u8::from(is_read_only))),
             Kind::Postgres => {
                 let name = &self.name;
@@ -162,11 +190,15 @@ impl Drop for Database {
         match self.kind {
             Kind::MySql => {
                 server.try_ask(&format!("drop database {}", self.name));
-                server.try_ask(&format!("drop user {}", self.name));
+                if self.has_user {
+                    server.try_ask(&format!("drop user {}", self.name));
+                }
             }
             Kind::Postgres => {
                 server.try_ask(&format!("drop database {} with (force)", self.name));
-                server.try_ask(&format!("drop role {}", self.name));
+                if self.has_user {
+                    server.try_ask(&format!("drop role {}", self.name));
+                }
             }
         }
     }
@@ -183,7 +215,7 @@ fn address(kind: Kind) -> String {
 /// A session of somebody else.
 pub(crate) enum Session {
     MySql(Box<Conn>),
-    Postgres(Runtime, Client),
+    Postgres(Box<(Runtime, Client)>),
 }
 
 impl Session {
@@ -194,7 +226,7 @@ impl Session {
                 let runtime = Builder::new_current_thread().enable_all().build().unwrap();
                 let (client, connection) = runtime.block_on(tokio_postgres::connect(dsn, NoTls)).unwrap();
                 runtime.spawn(connection);
-                Self::Postgres(runtime, client)
+                Self::Postgres(Box::new((runtime, client)))
             }
         }
     }
@@ -219,7 +251,8 @@ impl Session {
                 };
                 Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
             }
-            Self::Postgres(runtime, client) => {
+            Self::Postgres(session) => {
+                let (runtime, client) = session.as_mut();
                 let messages =
                     runtime.block_on(client.simple_query(sql)).map_err(|error| format!("{error:?}"))?;
                 let rows = messages.into_iter().filter_map(|message| match message {

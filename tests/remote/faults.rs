@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     Database, Kind,
-    database::PASSWORD,
+    database::{PASSWORD, alone},
     support::harness::{Answer, Gate, PATIENCE, Receiver, Reply, Server, eventually},
 };
 
@@ -79,7 +79,8 @@ pub(crate) fn cut_connections_lose_nothing(kind: Kind) {
 }
 
 pub(crate) fn a_read_only_server_is_waited_for(kind: Kind) {
-    let mut database = Database::new(kind);
+    let _alone = alone();
+    let mut database = Database::with_user(kind);
     let gate = Gate::default();
     let held = gate.clone();
     let receiver = Receiver::start(move |hit| match hit.path.as_str() {
@@ -112,7 +113,8 @@ pub(crate) fn a_read_only_server_is_waited_for(kind: Kind) {
 }
 
 pub(crate) fn leases_that_could_not_be_returned_are_returned_later(kind: Kind) {
-    let mut database = Database::new(kind);
+    let _alone = alone();
+    let mut database = Database::with_user(kind);
     let gate = Gate::default();
     let held = gate.clone();
     let receiver = Receiver::start(move |_| Reply::Wait(held.clone()));
@@ -133,6 +135,7 @@ pub(crate) fn leases_that_could_not_be_returned_are_returned_later(kind: Kind) {
 }
 
 pub(crate) fn a_locked_table_is_answered_in_time(kind: Kind) {
+    let _alone = alone();
     let database = Database::new(kind);
     let receiver = Receiver::friendly();
     let url = receiver.url("/");
@@ -168,9 +171,13 @@ pub(crate) fn a_locked_table_is_answered_in_time(kind: Kind) {
 }
 
 pub(crate) fn a_wrong_login_is_one_line(kind: Kind) {
-    let database = Database::new(kind);
+    let database = Database::with_user(kind);
     // PostgreSQL may be told to trust any password, but not any user.
-    for (user, password) in [("notify_test_nobody", "hush"), ("notify_test_nobody", "h/u@s:h")] {
+    let user = match kind {
+        Kind::MySql => database.name.as_str(),
+        Kind::Postgres => "notify_test_nobody",
+    };
+    for password in ["hush", "h/u@s:h"] {
         let password: String = password.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let output = Command::new(env!("CARGO_BIN_EXE_notify-api"))
             .env_clear()

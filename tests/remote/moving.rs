@@ -109,12 +109,6 @@ pub(crate) fn an_original_becomes_one_file(kind: Kind) {
              1600000000, 1600000000, {tried}, {state}, {response})"
         ));
     }
-    if kind == Kind::Postgres {
-        // Only its owner may alter it.
-        let owner =
-            database.sql("select datdba::regrole::text from pg_database where datname = current_database()");
-        database.sql(&format!("alter table items owner to {}", owner[0][0].as_deref().unwrap()));
-    }
     let directory = tempdir().unwrap();
     let file = path(directory.path());
     let count = servers::ORIGINAL_ROWS.len();

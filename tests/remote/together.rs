@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -117,6 +117,36 @@ pub(crate) fn a_late_result_is_refused(kind: Kind) {
     assert_eq!(b.api.response_text("one"), "taken");
     assert_eq!(b.api.delete("one"), 200);
     assert_eq!(receiver.count("one"), 2);
+}
+
+pub(crate) fn what_was_next_in_line_is_looked_at_again_after_a_standstill(kind: Kind) {
+    let database = Database::new(kind);
+    let (gate, is_first) = (Gate::default(), AtomicBool::new(true));
+    let held = gate.clone();
+    let receiver = Receiver::start(move |_| match is_first.swap(false, Ordering::Relaxed) {
+        true => Reply::Wait(held.clone()),
+        false => Reply::ok(),
+    });
+    let a = database.node(&[("NOTIFY_THREADS", "1"), ("NOTIFY_HTTP_TIMEOUT", "60")]);
+    database.insert("n", 6, &receiver.url("/"));
+    receiver.await_hits(PATIENCE, "it sends one", |hits| (!hits.is_empty()).then_some(()));
+    a.signal("STOP");
+    let stopped = Instant::now();
+    let b = database.node(&[]);
+    database.expire();
+    eventually("the other node delivers all", || (database.count("cur_state = 1") == 6).then_some(()));
+    assert_eq!(receiver.hits().len(), 7);
+    // This is what it takes to see that it stood still; nothing tells when.
+    thread::sleep(Duration::from_secs(6).saturating_sub(stopped.elapsed()));
+    gate.open();
+    a.signal("CONT");
+    a.api.send("other", "HTTPPOST", &receiver.url("/"));
+    b.api.await_state("other", 1);
+    eventually("all attempts have ended", || {
+        (a.api.call("GET", "/health", "").unwrap().json()["sending"] == 0).then_some(())
+    });
+    assert_eq!(receiver.hits().len(), 8, "it sends none of them again");
+    assert_eq!(database.count("tried = 1 and cur_state = 1"), 7);
 }
 
 /// A receiver that answers what is sent to `/slow` when the gate is open.
