@@ -37,6 +37,7 @@ use holds::Holds;
 pub(crate) use lanes::Answer;
 use lanes::Lanes;
 use leases::SCAN;
+use owed::Settled;
 pub(crate) use owed::{Due, Owed};
 
 /// So many attempts may have ended without their outcomes being stored yet,
@@ -59,6 +60,10 @@ pub(crate) struct Claims {
     max_tries: u32,
     slots: usize,
     state: Mutex<Inner>,
+    /// The table is being asked under the lock, which takes a while with a database
+    /// server. What the recorder has to tell waits in the inbox meanwhile.
+    asking: AtomicBool,
+    inbox: Mutex<Inbox>,
     /// How many attempts are running, for those who can't wait for the lock: a
     /// write that another program holds up may hold it for seconds.
     running: AtomicUsize,
@@ -102,6 +107,19 @@ struct Inner {
     armed: Option<Timestamp>,
 }
 
+/// What the recorder tells.
+#[derive(Default)]
+struct Inbox {
+    due: Vec<(Lane, Timestamp)>,
+    settled: Vec<Settled>,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.due.is_empty() && self.settled.is_empty()
+    }
+}
+
 /// What [`Claims::next`] found.
 #[derive(Default)]
 pub(crate) struct Found {
@@ -143,6 +161,8 @@ impl Claims {
             max_tries,
             slots,
             state: Mutex::new(state),
+            asking: AtomicBool::new(false),
+            inbox: Mutex::default(),
             running: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             timer: Condvar::new(),
@@ -158,11 +178,10 @@ impl Claims {
 
     /// Rows fall due in these lanes then.
     pub(crate) fn note(&self, due: impl IntoIterator<Item = (Lane, Timestamp)>) {
-        let mut state = self.lock();
-        for (lane, at) in due {
-            state.lanes.note(lane, at);
+        self.inbox().due.extend(due);
+        if !self.asking.load(Ordering::SeqCst) {
+            self.unlock(self.lock());
         }
-        self.unlock(state);
     }
 
     /// Begins the next attempt, if there is one to begin now.
@@ -177,7 +196,10 @@ impl Claims {
         let now = self.clock.now();
         while let Some(lane) = self.pick(&mut state, now) {
             let Some(item) = state.take_waiting(lane) else {
-                match self.fill(&mut state, lane, now, &mut found.owed) {
+                self.asking.store(true, Ordering::SeqCst);
+                let filled = self.fill(&mut state, lane, now, &mut found.owed);
+                self.asking.store(false, Ordering::SeqCst);
+                match filled {
                     Ok(()) => self.resume(&mut state),
                     Err(error) => self.pause(&mut state, &error),
                 }
@@ -300,7 +322,17 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.state.lock().expect(POISONED)
+        let mut state = self.state.lock().expect(POISONED);
+        let Inbox { due, settled } = std::mem::take(&mut *self.inbox());
+        for (lane, at) in due {
+            state.lanes.note(lane, at);
+        }
+        self.settle_in(&mut state, settled);
+        state
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect(POISONED)
     }
 
     /// Ends a critical section that may have made something due.
@@ -318,6 +350,11 @@ impl Claims {
         if earliest.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
             state.armed = earliest;
             self.timer.notify_one();
+        }
+        drop(state);
+        // Who left something there while the table was asked counts on this.
+        if !self.inbox().is_empty() {
+            self.unlock(self.lock());
         }
     }
 

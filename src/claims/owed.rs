@@ -1,9 +1,9 @@
 //! Writes that the table still owes to the sender: unlike a client's, they are kept
 //! until they are stored, and the rows they concern stay claimed until then.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{Claim, Claims, Slot};
+use super::{Claim, Claims, Inner, Slot};
 use crate::{
     db::{DbError, Outcome, Write, Written},
     notification::{Lane, State, Timestamp},
@@ -50,15 +50,30 @@ impl Owed {
     }
 }
 
+/// An owed write that is done, with its result.
+pub(super) type Settled = (Owed, Result<Written, DbError>);
+
 impl Claims {
     /// These owed writes are done, with these results. Returns what has to be
     /// done again.
-    pub(crate) fn settle(
-        &self,
-        done: impl IntoIterator<Item = (Owed, Result<Written, DbError>)>,
-    ) -> Vec<Owed> {
+    pub(crate) fn settle(&self, done: impl IntoIterator<Item = Settled>) -> Vec<Owed> {
+        let done: Vec<Settled> = done.into_iter().collect();
+        if done.iter().any(|(owed, _)| matches!(owed.write, Write::Release { .. })) {
+            let mut state = self.lock();
+            let again = self.settle_in(&mut state, done);
+            self.unlock(state);
+            return again;
+        }
+        self.inbox().settled.extend(done);
+        if !self.asking.load(Ordering::SeqCst) {
+            self.unlock(self.lock());
+        }
+        Vec::new()
+    }
+
+    /// The same within a critical section.
+    pub(super) fn settle_in(&self, state: &mut Inner, done: Vec<Settled>) -> Vec<Owed> {
         let mut again = Vec::new();
-        let mut state = self.lock();
         for (mut owed, written) in done {
             state.unrecorded_bytes -= owed.due.bytes as isize;
             for claim in &mut owed.due.claims {
@@ -91,7 +106,6 @@ impl Claims {
                 _ => {}
             }
         }
-        self.unlock(state);
         again
     }
 }
