@@ -5,11 +5,13 @@
 //! tables need; their defaults are loops over the ten, which make a working
 //! server with one lane.
 
-use std::{borrow::Borrow, collections::HashSet, error::Error, fmt};
+use std::{borrow::Borrow, collections::HashSet};
 
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
+mod batch;
 pub mod conformance;
+mod error;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
@@ -21,6 +23,9 @@ pub mod sqlite;
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub use remote::{ConnectError, Remote};
+
+pub use batch::{Outcome, Write, Written};
+pub use error::DbError;
 
 /// A table of notifications.
 ///
@@ -286,96 +291,6 @@ fn write_alone<D: DBDrv + ?Sized>(db: &D, write: &Write, sending: &Sending) -> R
     }
 }
 
-/// One write of a batch.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// [`DBDrv::create`], told apart from a repeat by its content.
-    Create(Item),
-    /// What an attempt led to.
-    Outcome(Outcome),
-    /// [`DBDrv::resend`]; also raises [`Item::epoch`].
-    Resend {
-        /// Which one.
-        id: Id,
-        /// The limit of attempts now in force.
-        max_tries: u32,
-        /// When it is due: now.
-        now: Timestamp,
-    },
-    /// [`DBDrv::delete`].
-    Delete {
-        /// Which one.
-        id: Id,
-    },
-    /// Gives rows of [`Lane::NONE`] their lanes.
-    Assign(Vec<(Id, Lane)>),
-    /// Pending rows for a receiver that wants nothing before a time become due then.
-    /// A row that was resent (once, with an epoch above 0) stays: it goes out at once.
-    Hold {
-        /// Which ones.
-        ids: Vec<Id>,
-        /// When they are due.
-        until: Timestamp,
-    },
-    /// Undoes [`Write::Hold`] for at most 500 pending rows of a lane: what is due
-    /// exactly at `from` becomes due at `to`.
-    /// [`Written::Released`] tells whether that many were found.
-    Release {
-        /// Which lane.
-        lane: Lane,
-        /// When they were to be due.
-        from: Timestamp,
-        /// When they are due instead.
-        to: Timestamp,
-    },
-}
-
-/// What became of one write of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is stored; nothing else is to tell.
-    Done,
-    /// Nothing was stored: the id exists.
-    Exists {
-        /// When the other one was created.
-        create_at: Timestamp,
-        /// It has the same type, endpoint and payload.
-        same: bool,
-    },
-    /// The attempt had begun before a resend: its response was stored, and one
-    /// more attempt is due.
-    Superseded,
-    /// Nothing was stored: the lease was lost, and somebody else has the row.
-    Lost,
-    /// It waits in this lane and is due.
-    Resent(Lane),
-    /// How many rows were released.
-    Released(usize),
-}
-
-/// What an attempt led to. `tried`, `next_at` and `state` are the row's new ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Which notification.
-    pub id: Id,
-    /// Its epoch when the attempt began. If the row's is another one now, it was
-    /// resent meanwhile: only the response is stored, and the row stays as it is.
-    pub epoch: u32,
-    /// The lease under which it was claimed, see [`Item::lease`]; it ends with this. If
-    /// the row holds another one now, nothing is stored.
-    pub lease: u64,
-    /// Attempts made.
-    pub tried: u32,
-    /// When the next one is due.
-    pub next_at: Timestamp,
-    /// What has become of it.
-    pub state: State,
-    /// What to store as the latest response.
-    pub response: Vec<u8>,
-    /// Leave a response that is there already.
-    pub keep_response: bool,
-}
-
 /// What [`DBDrv::claim`] looks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
@@ -503,49 +418,5 @@ impl Sending {
 impl FromIterator<Id> for Sending {
     fn from_iter<I: IntoIterator<Item = Id>>(ids: I) -> Self {
         Self(ids.into_iter().collect())
-    }
-}
-
-/// What can go wrong with a database.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum DbError {
-    /// No row has this id.
-    NotFound,
-    /// A row has this id already.
-    Exists,
-    /// It is being sent and can't be deleted.
-    Sending,
-    /// This row can't be stored, whatever the state of the database; says why.
-    Refused(String),
-    /// The database can't do it now: full, unreachable, locked, broken.
-    Unavailable(Box<dyn Error + Send + Sync>),
-}
-
-impl DbError {
-    /// The database can't do it now, for this reason.
-    pub fn unavailable(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable(reason.into())
-    }
-}
-
-impl fmt::Display for DbError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => write!(f, "no notification has this id"),
-            Self::Exists => write!(f, "a notification with this id exists"),
-            Self::Sending => write!(f, "the notification is being sent"),
-            Self::Refused(reason) => write!(f, "the database refuses the notification: {reason}"),
-            Self::Unavailable(reason) => write!(f, "the database can't answer: {reason}"),
-        }
-    }
-}
-
-impl Error for DbError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unavailable(reason) => Some(reason.as_ref()),
-            _ => None,
-        }
     }
 }
