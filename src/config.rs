@@ -285,16 +285,9 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
     })
 }
 
-/// The text of `-h`: what each variable is now, means, and is by default.
+/// The part of `-h` about variables: what each is now, means, and is by default.
 pub(crate) fn help(env: &Environment<'_>) -> String {
-    let mut help = String::from(
-        "notify-api stores notifications that are posted to it and delivers them until they arrive.\n\n\
-         Usage: notify-api                     serve, until a signal stops it\n\
-         \x20      notify-api import --from DSN   copy all notifications of another database into\n\
-         \x20                                     NOTIFY_DSN, while neither is in use; - reads DSN from stdin\n\
-         \x20      notify-api -h | --version\n\n\
-         It is configured by environment variables:\n",
-    );
+    let mut help = String::from("It is configured by environment variables:\n");
     for variable in VARIABLES {
         let set = (env.0)(variable.name).filter(|value| !value.is_empty());
         let value = match (set, variable.secrecy) {

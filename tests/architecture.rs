@@ -21,8 +21,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("sender", &["claims", "clock", "db", "driver", "health", "notification", "recorder", "scheduler"]),
     ("server", &["db", "driver", "json", "notification", "recorder", "sender"]),
     ("config", &[]),
-    ("import", &[]),
-    ("main", &["config", "import"]),
+    ("cli", &["config"]),
+    ("database", &["config"]),
+    ("import", &["cli", "config", "database"]),
+    ("serve", &["cli", "config", "database"]),
+    ("main", &["cli", "config", "import", "serve"]),
 ];
 
 /// Crates that only these modules may use.
@@ -42,6 +45,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_postgres_rustls", &["db"]),
     ("ureq", &["client", "drivers"]),
     ("lettre", &["drivers"]),
+    ("clap", &["cli"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

@@ -1,0 +1,39 @@
+//! The database that a DSN names.
+
+use std::sync::Arc;
+
+use notify_api::DBDrv;
+
+use crate::config::Dsn;
+
+/// Opens or connects to it; what is wrong is told in a sentence without secrets.
+pub(crate) fn open(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, String> {
+    match dsn {
+        #[cfg(feature = "sqlite")]
+        Dsn::Sqlite(path) => match notify_api::db::sqlite::Sqlite::open(path) {
+            Ok(db) => Ok(Arc::new(db)),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(not(feature = "sqlite"))]
+        Dsn::Sqlite(_) => Err(lacks("sqlite")),
+        #[cfg(feature = "mysql")]
+        Dsn::MySql(dsn) => match notify_api::db::mysql::MySql::connect(dsn) {
+            Ok(db) => Ok(Arc::new(db)),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(not(feature = "mysql"))]
+        Dsn::MySql(_) => Err(lacks("mysql")),
+        #[cfg(feature = "postgres")]
+        Dsn::Postgres(dsn) => match notify_api::db::postgres::Postgres::connect(dsn) {
+            Ok(db) => Ok(Arc::new(db)),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(not(feature = "postgres"))]
+        Dsn::Postgres(_) => Err(lacks("postgres")),
+    }
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
+fn lacks(feature: &str) -> String {
+    format!("this program was built without the feature {feature:?}, which this database needs")
+}

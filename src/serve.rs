@@ -1,0 +1,180 @@
+//! `notify-api` without a subcommand: starts, waits for a signal, stops.
+
+use std::{process::ExitCode, sync::Arc};
+
+use notify_api::{
+    ApiServer, Certificate, DBDrv, DefaultScheduler, Driver, InvalidDriver, SenderOptions,
+    drivers::{
+        every8d::Every8d,
+        http::{HttpGet, HttpPost, Validator},
+        mask::{Mask, Masked},
+        sendgrid::SendGrid,
+        smtp::{Account, Smtp, SmtpConfig},
+        telegram::{Markup, Telegram},
+        web::{Proxies, WebClient, WebOptions},
+    },
+    listen,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{
+    cli::{EXIT_FAILED, Refusal},
+    config::{Config, Services},
+    database,
+};
+
+/// Blocking threads beside those that send: reads of the database, name lookups.
+const OTHER_THREADS: usize = 16;
+
+/// Serves until a signal stops it.
+pub(crate) fn serve(config: Config) -> Result<ExitCode, Refusal> {
+    let runtime = runtime(&config).map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let code = runtime.block_on(run(config));
+    // A send that was cut off may still block its thread; it doesn't hold up the exit.
+    runtime.shutdown_background();
+    code
+}
+
+/// One thread serves; sends and the database have blocking threads of their own.
+fn runtime(config: &Config) -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(config.threads + OTHER_THREADS).build()
+}
+
+/// Starts, waits for a signal, stops.
+async fn run(config: Config) -> Result<ExitCode, Refusal> {
+    let mut signals = Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let stop_timeout = config.stop_timeout;
+    let mut running = tokio::select! {
+        started = start(config) => started?,
+        () = signals.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let code = tokio::select! {
+        () = signals.next() => ExitCode::SUCCESS,
+        () = running.failed() => ExitCode::from(EXIT_FAILED),
+    };
+    tokio::select! {
+        () = running.shutdown(stop_timeout) => tracing::info!("stopped"),
+        () = signals.next() => tracing::warn!("stopped at once; what was being sent is sent again after the next start"),
+    }
+    Ok(code)
+}
+
+/// Everything that can be wrong is found out before the database is touched, and
+/// warnings come after, so that a refusal is one line.
+async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
+    let certificate = match &config.tls {
+        Some((cert, key)) => {
+            Some(Certificate::load(cert, key).map_err(|error| config.wrong_tls(error).to_string())?)
+        }
+        None => None,
+    };
+    let proxies = Proxies::from_env().map_err(|error| error.to_string())?;
+    let socket = listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?;
+    let db = open(&config).await?;
+    let options = SenderOptions {
+        max_tries: config.max_tries,
+        max_threads: config.threads,
+        scheduler: Arc::new(DefaultScheduler),
+        db,
+    };
+    let mut server = ApiServer::new(options);
+    let drivers = register_drivers(&mut server, &config, &proxies).map_err(|error| error.to_string())?;
+    server.listener(socket).body_limit(config.body_limit);
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    if let Some(certificate) = certificate {
+        server.tls(certificate);
+    }
+    if let Some(token) = &config.token {
+        server.token(token);
+    }
+    let running = server.start().await.map_err(|error| config.wrong_dsn(error).to_string())?;
+    let address = running.local_addr();
+    tracing::info!(
+        address = %format_args!("{scheme}://{address}"),
+        database = %config.dsn,
+        drivers = drivers.join(","),
+        "started, version {}", env!("CARGO_PKG_VERSION")
+    );
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if config.token.is_none() && !address.ip().is_loopback() {
+        tracing::warn!("everybody who reaches {address} can send and read notifications: set NOTIFY_TOKEN");
+    }
+    Ok(running)
+}
+
+/// The drivers that are configured; returns their types.
+fn register_drivers(
+    server: &mut ApiServer,
+    config: &Config,
+    proxies: &Proxies,
+) -> Result<Vec<String>, InvalidDriver> {
+    let web = WebClient::new(WebOptions {
+        timeout: config.http_timeout,
+        max_threads: config.threads,
+        proxies: proxies.clone(),
+        ..WebOptions::default()
+    });
+    let validator = match &config.http_string {
+        Some(prefix) => Validator::Prefix(prefix.clone()),
+        None => Validator::Status2xx,
+    };
+    // Each of them may hear of the others' secrets: a proxy echoes its password to a webhook, and
+    // a webhook can be a service's own address.
+    let mask = Mask::new(config.secrets().chain(proxies.secrets()));
+    let mut types = Vec::new();
+    let mut register = |driver: Box<dyn Driver>| {
+        types.push(driver.r#type().to_owned());
+        server.register(Masked::new(driver, mask.clone())).map(drop)
+    };
+    register(Box::new(HttpGet::new(&web, validator.clone())))?;
+    register(Box::new(HttpPost::new(&web, validator)))?;
+    let Services { telegram, sendgrid, every8d, smtp } = &config.services;
+    if let Some(bot) = telegram {
+        for markup in [Markup::Markdown, Markup::Html, Markup::Plain] {
+            register(Box::new(Telegram::new(&web, bot.clone(), markup)))?;
+        }
+    }
+    if let Some(account) = sendgrid {
+        register(Box::new(SendGrid::new(&web, account.clone())))?;
+    }
+    if let Some(account) = every8d {
+        register(Box::new(Every8d::new(&web, account.clone())))?;
+    }
+    if let Some(account) = smtp {
+        let account = Account::new(SmtpConfig { max_connections: config.threads, ..account.clone() });
+        register(Box::new(Smtp::text(account.clone())))?;
+        register(Box::new(Smtp::html(account)))?;
+    }
+    Ok(types)
+}
+
+async fn open(config: &Config) -> Result<Arc<dyn DBDrv>, Refusal> {
+    let dsn = config.dsn.clone();
+    let opened = tokio::task::spawn_blocking(move || database::open(&dsn));
+    let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
+    opened.map_err(|reason| config.wrong_dsn(reason).to_string())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
