@@ -382,7 +382,7 @@ fn arguments() {
         (&["line\nbreak"], "line\nbreak"),
     ] {
         let line = refusal(&home.run(&[], arguments));
-        assert!(line.contains(&format!("{culprit:?}")) && line.ends_with(", see -h"), "{line}");
+        assert!(line.contains(&format!("{culprit:?}")) && line.ends_with(", see -h\n"), "{line}");
     }
     for arguments in
         [&["mysql://me:hush@db/n"][..], &["import", "password=hush"], &["import", "me:hush@tcp(db)/n"]]
