@@ -1,11 +1,16 @@
 //! The command line, and how it ends: a sentence, an exit code.
 
+use std::{ffi::OsString, path::PathBuf};
+
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ErrorKind},
 };
 
-use crate::config::{self, Environment};
+use crate::{
+    config::{self, Environment},
+    environment::{COMPLETED_BY, Completion},
+};
 
 /// It could not start; 0 is stopped by a signal, 1 failed while running.
 pub(crate) const EXIT_NO_START: u8 = 2;
@@ -19,8 +24,27 @@ pub(crate) type Refusal = String;
 #[derive(Parser)]
 #[command(name = "notify-api", version, disable_help_subcommand = true)]
 struct Arguments {
+    /// Variables that the environment lacks, as systemd's EnvironmentFile has them; '' is no
+    /// file [default for commands: /etc/notify-api/notify-api.env, if it is there].
+    #[arg(long, value_name = "FILE", global = true)]
+    env_file: Option<OsString>,
+    /// This file has completed the environment.
+    #[arg(long = COMPLETED_BY, hide = true)]
+    completed_by: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+impl Arguments {
+    fn completion(&self) -> Completion {
+        match (&self.completed_by, &self.env_file) {
+            (Some(file), _) => Completion::Done(file.clone()),
+            (None, Some(file)) if file.is_empty() => Completion::None,
+            (None, Some(file)) => Completion::By(file.into()),
+            (None, None) if self.command.is_some() => Completion::Service,
+            (None, None) => Completion::None,
+        }
+    }
 }
 
 /// What else than to serve.
@@ -36,8 +60,8 @@ pub(crate) enum Command {
 
 /// What the command line asks for.
 pub(crate) enum Asked {
-    /// Serve, or this.
-    Todo(Option<Command>),
+    /// Serve, or this, when the environment is complete.
+    Todo(Option<Command>, Completion),
     /// Print this and nothing else.
     Text(String),
 }
@@ -50,7 +74,10 @@ pub(crate) fn parse(env: &Environment<'_>) -> Result<Asked, Refusal> {
     let variables = config::help(env);
     let parsed = Arguments::command().after_help(variables).try_get_matches();
     match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
-        Ok(Arguments { command }) => Ok(Asked::Todo(command)),
+        Ok(arguments) => {
+            let completion = arguments.completion();
+            Ok(Asked::Todo(arguments.command, completion))
+        }
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(error.to_string())),
             kind => Err(match culprit(&error) {

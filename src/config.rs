@@ -1,14 +1,25 @@
 //! What the environment says: one table of variables feeds the parser and `-h`.
 
-use std::{ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    borrow::Cow, ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
+};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 mod dsn;
+mod env_file;
+mod names;
+mod secrets;
 mod services;
 
 pub(crate) use dsn::Dsn;
+pub(crate) use env_file::EnvFile;
+pub(crate) use names::unknown;
+pub(crate) use secrets::{CREDENTIALS, Place};
 pub(crate) use services::Services;
+
+/// What all names of variables begin with.
+const PREFIX: &str = "NOTIFY_";
 
 /// An environment variable.
 pub(crate) struct Variable {
@@ -17,6 +28,8 @@ pub(crate) struct Variable {
     pub(crate) default: &'static str,
     pub(crate) meaning: &'static str,
     pub(crate) secrecy: Secrecy,
+    /// Whether its value may be in a file instead.
+    pub(crate) has_file: bool,
 }
 
 /// Who may see a variable's value.
@@ -31,15 +44,20 @@ pub(crate) enum Secrecy {
 
 impl Variable {
     const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Public }
+        Self { name, default, meaning, secrecy: Secrecy::Public, has_file: false }
     }
 
     const fn url(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_secrets) }
+        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_secrets), has_file: false }
     }
 
     const fn secret(name: &'static str, meaning: &'static str) -> Self {
-        Self { name, default: "", meaning, secrecy: Secrecy::Secret }
+        Self { name, default: "", meaning, secrecy: Secrecy::Secret, has_file: true }
+    }
+
+    /// The variable that names a file with the value of this one.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{}_FILE", self.name)
     }
 }
 
@@ -48,6 +66,7 @@ const DSN: Variable = Variable {
     default: "",
     meaning: "database: a path or sqlite:PATH, mysql://…, postgres://… [default: notify.db in $STATE_DIRECTORY, else here]",
     secrecy: Secrecy::Hides(Dsn::masked),
+    has_file: true,
 };
 const HTTP_BIND: Variable =
     Variable::new("NOTIFY_HTTP_BIND", "127.0.0.1:8080", "address to listen on; :8080 is every interface");
@@ -123,10 +142,16 @@ pub(crate) struct Config {
 /// A variable that doesn't hold what it takes.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// `None` for a secret.
     value: Option<String>,
     takes: String,
+}
+
+impl ConfigError {
+    fn new(name: impl Into<Cow<'static, str>>, value: Option<String>, takes: impl Into<String>) -> Self {
+        Self { name: name.into(), value, takes: takes.into() }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -143,14 +168,19 @@ impl fmt::Display for ConfigError {
 pub(crate) struct Environment<'a>(pub(crate) &'a dyn Fn(&str) -> Option<OsString>);
 
 impl Environment<'_> {
-    /// The value of a variable; an empty one is an unset one.
+    /// What a variable holds; an empty one is an unset one.
+    fn raw(&self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable, or of the file that holds it.
     fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
-        let value = (self.0)(variable.name).filter(|value| !value.is_empty());
+        let value = if variable.has_file { secrets::find(self, variable)? } else { self.raw(variable.name) };
         let value = value.map(OsString::into_string).transpose().map_err(|bytes| {
             // What is no text can't be searched for secrets.
             let is_public = matches!(variable.secrecy, Secrecy::Public);
             let value = is_public.then(|| bytes.to_string_lossy().into_owned());
-            ConfigError { name: variable.name, value, takes: "it takes UTF-8 text".into() }
+            ConfigError::new(variable.name, value, "it takes UTF-8 text")
         })?;
         let default = Some(variable.default).filter(|default| !default.is_empty());
         Ok(value.or_else(|| default.map(str::to_owned)))
@@ -170,7 +200,7 @@ impl Environment<'_> {
     }
 
     fn path(&self, variable: &Variable) -> Option<PathBuf> {
-        (self.0)(variable.name).filter(|value| !value.is_empty()).map(PathBuf::from)
+        self.raw(variable.name).map(PathBuf::from)
     }
 }
 
@@ -181,7 +211,7 @@ impl Variable {
             Secrecy::Hides(hide) => Some(hide(value)).filter(|shown| shown != SET),
             Secrecy::Secret => None,
         };
-        ConfigError { name: self.name, value, takes: takes.into() }
+        ConfigError::new(self.name, value, takes)
     }
 }
 
@@ -229,12 +259,12 @@ impl Config {
 
     /// Says that the certificate or its key is wrong.
     pub(crate) fn wrong_tls(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError { name: "NOTIFY_TLS_CERT, NOTIFY_TLS_KEY", value: None, takes: reason.to_string() }
+        ConfigError::new("NOTIFY_TLS_CERT, NOTIFY_TLS_KEY", None, reason.to_string())
     }
 
     /// Says that the database can't be opened.
     pub(crate) fn wrong_dsn(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError { name: DSN.name, value: None, takes: reason.to_string() }
+        ConfigError::new(DSN.name, None, reason.to_string())
     }
 }
 
@@ -258,7 +288,7 @@ fn url_without_secrets(text: &str) -> String {
     if url.fragment().is_some() {
         url.set_fragment(Some(STARS));
     }
-    url.into()
+    if url.as_str().contains(STARS) { url.into() } else { text.into() }
 }
 
 fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
@@ -289,20 +319,26 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
 pub(crate) fn help(env: &Environment<'_>) -> String {
     let mut help = String::from("It is configured by environment variables:\n");
     for variable in VARIABLES {
-        let set = (env.0)(variable.name).filter(|value| !value.is_empty());
-        let value = match (set, variable.secrecy) {
-            (None, _) => "unset".into(),
-            (Some(_), Secrecy::Secret) => SET.into(),
-            (Some(value), Secrecy::Hides(hide)) => format!("= {}", hide(&value.to_string_lossy())),
-            (Some(value), Secrecy::Public) => format!("= {}", value.to_string_lossy()),
+        let value = match Place::find(env, variable) {
+            None => "unset".into(),
+            Some(Place::Variable(value)) => match variable.secrecy {
+                Secrecy::Secret => SET.into(),
+                Secrecy::Hides(hide) => format!("= {}", hide(&value.to_string_lossy())),
+                Secrecy::Public => format!("= {}", value.to_string_lossy()),
+            },
+            Some(Place::File(path) | Place::Credential(path)) => format!("in {}", path.display()),
         };
         let default = match variable.default {
             "" => String::new(),
             default => format!(" [default: {default}]"),
         };
         help += &format!("\n  {} ({value})\n      {}{default}\n", variable.name, variable.meaning);
+        if variable.has_file {
+            help += &format!("      or {}: a file with it\n", variable.file_name());
+        }
     }
-    help += "\nHTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured.\n";
+    help += "\nA secret may also be in a file of its variable's name in $CREDENTIALS_DIRECTORY.\n";
+    help += "HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured.\n";
     help
 }
 

@@ -14,6 +14,7 @@ use config::{Config, Environment};
 mod cli;
 mod config;
 mod database;
+mod environment;
 mod import;
 mod serve;
 
@@ -27,14 +28,17 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Refusal> {
     let lookup = |name: &str| std::env::var_os(name);
     let env = Environment(&lookup);
-    let command = match cli::parse(&env)? {
-        cli::Asked::Todo(command) => command,
+    let (command, completion) = match cli::parse(&env)? {
+        cli::Asked::Todo(command, completion) => (command, completion),
         cli::Asked::Text(text) => {
             print!("{text}");
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let config = Config::read(&env).map_err(|error| error.to_string())?;
+    let _completed_by = environment::complete(completion)?;
+    let mut config = Config::read(&env).map_err(|error| error.to_string())?;
+    let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    config.warnings.extend(config::unknown(names.iter().map(String::as_str)));
     log_to_stderr(&config);
     match command {
         None => serve::serve(config),

@@ -21,11 +21,12 @@ const MODULES: &[(&str, &[&str])] = &[
     ("sender", &["claims", "clock", "db", "driver", "health", "notification", "recorder", "scheduler"]),
     ("server", &["db", "driver", "json", "notification", "recorder", "sender"]),
     ("config", &[]),
-    ("cli", &["config"]),
+    ("environment", &["config"]),
+    ("cli", &["config", "environment"]),
     ("database", &["config"]),
     ("import", &["cli", "config", "database"]),
     ("serve", &["cli", "config", "database"]),
-    ("main", &["cli", "config", "import", "serve"]),
+    ("main", &["cli", "config", "environment", "import", "serve"]),
 ];
 
 /// Crates that only these modules may use.

@@ -5,12 +5,16 @@ mod support;
 
 #[path = "program/database.rs"]
 mod database;
+#[path = "program/env_file.rs"]
+mod env_file;
 #[path = "program/environment.rs"]
 mod environment;
 #[path = "program/listening.rs"]
 mod listening;
 #[path = "program/logs.rs"]
 mod logs;
+#[path = "program/secrets.rs"]
+mod secrets;
 #[path = "program/services.rs"]
 mod services;
 #[path = "program/stopping.rs"]
