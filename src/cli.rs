@@ -50,6 +50,12 @@ impl Arguments {
 /// What else than to serve.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Tell what is configured and whether it can be right, and change nothing.
+    Check {
+        /// Also try the accounts and the database server, without sending anything.
+        #[arg(long)]
+        online: bool,
+    },
     /// Copy all notifications of another database into NOTIFY_DSN, while neither is in use.
     Import {
         /// The other database; - reads it from stdin, since a process list shows arguments.

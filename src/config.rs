@@ -11,55 +11,14 @@ mod env_file;
 mod names;
 mod secrets;
 mod services;
+mod variable;
 
 pub(crate) use dsn::Dsn;
 pub(crate) use env_file::EnvFile;
-pub(crate) use names::unknown;
+pub(crate) use names::{unknown_credentials, unknown_variables};
 pub(crate) use secrets::{CREDENTIALS, Place};
 pub(crate) use services::Services;
-
-/// What all names of variables begin with.
-const PREFIX: &str = "NOTIFY_";
-
-/// An environment variable.
-pub(crate) struct Variable {
-    pub(crate) name: &'static str,
-    /// What an unset one stands for; empty if that is nothing.
-    pub(crate) default: &'static str,
-    pub(crate) meaning: &'static str,
-    pub(crate) secrecy: Secrecy,
-    /// Whether its value may be in a file instead.
-    pub(crate) has_file: bool,
-}
-
-/// Who may see a variable's value.
-#[derive(Clone, Copy)]
-pub(crate) enum Secrecy {
-    Public,
-    /// Nobody.
-    Secret,
-    /// The password in it is a secret; this hides it.
-    Hides(fn(&str) -> String),
-}
-
-impl Variable {
-    const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Public, has_file: false }
-    }
-
-    const fn url(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_secrets), has_file: false }
-    }
-
-    const fn secret(name: &'static str, meaning: &'static str) -> Self {
-        Self { name, default: "", meaning, secrecy: Secrecy::Secret, has_file: true }
-    }
-
-    /// The variable that names a file with the value of this one.
-    pub(crate) fn file_name(&self) -> String {
-        format!("{}_FILE", self.name)
-    }
-}
+use variable::{SET, Secrecy, Variable, url_without_secrets};
 
 const DSN: Variable = Variable {
     name: "NOTIFY_DSN",
@@ -91,7 +50,7 @@ const HTTP_STRING: Variable = Variable::new(
 );
 
 /// All there are, in the order of `-h`.
-pub(crate) const VARIABLES: &[&Variable] = &[
+const VARIABLES: &[&Variable] = &[
     &DSN,
     &HTTP_BIND,
     &TLS_CERT,
@@ -204,17 +163,6 @@ impl Environment<'_> {
     }
 }
 
-impl Variable {
-    fn wrong(&self, value: &str, takes: impl Into<String>) -> ConfigError {
-        let value = match self.secrecy {
-            Secrecy::Public => Some(value.to_owned()),
-            Secrecy::Hides(hide) => Some(hide(value)).filter(|shown| shown != SET),
-            Secrecy::Secret => None,
-        };
-        ConfigError::new(self.name, value, takes)
-    }
-}
-
 impl Config {
     /// Reads and checks everything, touching nothing.
     pub(crate) fn read(env: &Environment<'_>) -> Result<Self, ConfigError> {
@@ -268,29 +216,6 @@ impl Config {
     }
 }
 
-/// What is told of a value that can't be shown.
-const SET: &str = "set";
-
-/// A URL for the eyes of anybody: tokens stand in its query as well.
-fn url_without_secrets(text: &str) -> String {
-    const STARS: &str = "***";
-    let Some(mut url) = url::Url::parse(text).ok().filter(url::Url::has_host) else {
-        // It may be anything, for instance `user:password@host`.
-        return if text.contains(['@', '?', '#']) { SET.into() } else { text.into() };
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        let _ = url.set_username(STARS);
-        let _ = url.set_password(None);
-    }
-    if url.query().is_some() {
-        url.set_query(Some(STARS));
-    }
-    if url.fragment().is_some() {
-        url.set_fragment(Some(STARS));
-    }
-    if url.as_str().contains(STARS) { url.into() } else { text.into() }
-}
-
 fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
     let Some(text) = env.text(&DSN)? else {
         let directories = (env.0)("STATE_DIRECTORY").unwrap_or_default();
@@ -313,6 +238,20 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
     .map_err(|()| {
         LOG.wrong(&text, "it takes error, warn, info, debug, or a filter like notify_api=debug,warn")
     })
+}
+
+/// The secrets that are set, and where each is.
+pub(crate) fn secrets(env: &Environment<'_>) -> Vec<(&'static str, Place)> {
+    let secrets = VARIABLES.iter().filter(|variable| variable.has_file);
+    secrets.filter_map(|variable| Some((variable.name, Place::find(env, variable)?))).collect()
+}
+
+/// Whether not everybody may see this value of a variable.
+pub(crate) fn is_secret(name: &str, value: &str) -> bool {
+    match VARIABLES.iter().find(|variable| variable.name == name) {
+        Some(variable) => variable.shown(value).as_deref() != Some(value),
+        None => name.to_lowercase().ends_with("_proxy") && url_without_secrets(value) != value,
+    }
 }
 
 /// The part of `-h` about variables: what each is now, means, and is by default.

@@ -1,6 +1,11 @@
 //! The database that a DSN names.
 
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
 
 use notify_api::DBDrv;
 
@@ -33,7 +38,65 @@ pub(crate) fn open(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, String> {
     }
 }
 
-#[cfg(not(all(feature = "sqlite", feature = "mysql", feature = "postgres")))]
+/// What can be said of it without changing it, and without a network.
+pub(crate) fn describe(dsn: &Dsn) -> Result<String, String> {
+    let (feature, is_built) = match dsn {
+        Dsn::Sqlite(_) => ("sqlite", cfg!(feature = "sqlite")),
+        Dsn::MySql(_) => ("mysql", cfg!(feature = "mysql")),
+        Dsn::Postgres(_) => ("postgres", cfg!(feature = "postgres")),
+    };
+    match dsn {
+        _ if !is_built => Err(lacks(feature)),
+        Dsn::Sqlite(path) => describe_file(path),
+        Dsn::MySql(_) | Dsn::Postgres(_) => Ok(dsn.to_string()),
+    }
+}
+
+fn describe_file(path: &Path) -> Result<String, String> {
+    /// What every SQLite file begins with that isn't empty.
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let metadata = match path.metadata() {
+        Ok(metadata) if !metadata.is_file() => return Err(format!("{path:?} is not a regular file")),
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            return match parent.is_dir() {
+                true => Ok(format!("{}, which the first start makes", path.display())),
+                false => Err(format!("{path:?} can't be made: there is no directory {parent:?}")),
+            };
+        }
+        Err(error) => return Err(format!("{path:?}: {error}")),
+    };
+    let mut beginning = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut beginning))
+        .map_err(|error| format!("{path:?} can't be read: {error}"))?;
+    if !beginning.is_empty() && beginning != MAGIC {
+        return Err(format!("{path:?} is no SQLite database"));
+    }
+    Ok(format!("{}, {:.1} MB", path.display(), metadata.len() as f64 / 1e6))
+}
+
+/// Tries a server, and changes nothing; `None` for a file.
+pub(crate) fn check(dsn: &Dsn) -> Option<Result<String, String>> {
+    match dsn {
+        #[cfg(feature = "mysql")]
+        Dsn::MySql(dsn) => Some(checked(notify_api::db::mysql::MySql::check(dsn))),
+        #[cfg(feature = "postgres")]
+        Dsn::Postgres(dsn) => Some(checked(notify_api::db::postgres::Postgres::check(dsn))),
+        _ => None,
+    }
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn checked(steps: Result<Vec<&str>, impl ToString>) -> Result<String, String> {
+    match steps.map_err(|error| error.to_string())?.as_slice() {
+        [] => Ok("its table is there".into()),
+        steps => Ok(format!("a start begins with {}", steps.join(", "))),
+    }
+}
+
 fn lacks(feature: &str) -> String {
     format!("this program was built without the feature {feature:?}, which this database needs")
 }

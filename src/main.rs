@@ -11,12 +11,14 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use cli::{Command, EXIT_NO_START, Refusal};
 use config::{Config, Environment};
 
+mod check;
 mod cli;
 mod config;
 mod database;
 mod environment;
 mod import;
 mod serve;
+mod services;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|reason| {
@@ -35,13 +37,14 @@ fn run() -> Result<ExitCode, Refusal> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let _completed_by = environment::complete(completion)?;
+    let completed_by = environment::complete(completion)?;
     let mut config = Config::read(&env).map_err(|error| error.to_string())?;
     let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    config.warnings.extend(config::unknown(names.iter().map(String::as_str)));
+    config.warnings.extend(config::unknown_variables(names.iter().map(String::as_str)));
     log_to_stderr(&config);
     match command {
         None => serve::serve(config),
+        Some(Command::Check { online }) => check::run(config, &env, completed_by.as_deref(), online),
         Some(Command::Import { from }) => import::run(&from, &config),
     }
 }

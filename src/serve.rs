@@ -4,16 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use notify_api::{
     ApiServer, Certificate, DBDrv, DefaultScheduler, Driver, InvalidDriver, SenderOptions,
-    drivers::{
-        every8d::Every8d,
-        http::{HttpGet, HttpPost, Validator},
-        mask::{Mask, Masked},
-        sendgrid::SendGrid,
-        smtp::{Account, Smtp, SmtpConfig},
-        telegram::{Markup, Telegram},
-        web::{Proxies, WebClient, WebOptions},
-    },
-    listen,
+    drivers::web::Proxies, listen,
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -22,8 +13,8 @@ use tokio::{
 
 use crate::{
     cli::{EXIT_FAILED, Refusal},
-    config::{Config, Services},
-    database,
+    config::Config,
+    database, services,
 };
 
 /// Blocking threads beside those that send: reads of the database, name lookups.
@@ -113,42 +104,10 @@ fn register_drivers(
     config: &Config,
     proxies: &Proxies,
 ) -> Result<Vec<String>, InvalidDriver> {
-    let web = WebClient::new(WebOptions {
-        timeout: config.http_timeout,
-        max_threads: config.threads,
-        proxies: proxies.clone(),
-        ..WebOptions::default()
-    });
-    let validator = match &config.http_string {
-        Some(prefix) => Validator::Prefix(prefix.clone()),
-        None => Validator::Status2xx,
-    };
-    // Each of them may hear of the others' secrets: a proxy echoes its password to a webhook, and
-    // a webhook can be a service's own address.
-    let mask = Mask::new(config.secrets().chain(proxies.secrets()));
     let mut types = Vec::new();
-    let mut register = |driver: Box<dyn Driver>| {
+    for driver in services::configured(config, proxies).into_iter().flat_map(|service| service.drivers) {
         types.push(driver.r#type().to_owned());
-        server.register(Masked::new(driver, mask.clone())).map(drop)
-    };
-    register(Box::new(HttpGet::new(&web, validator.clone())))?;
-    register(Box::new(HttpPost::new(&web, validator)))?;
-    let Services { telegram, sendgrid, every8d, smtp } = &config.services;
-    if let Some(bot) = telegram {
-        for markup in [Markup::Markdown, Markup::Html, Markup::Plain] {
-            register(Box::new(Telegram::new(&web, bot.clone(), markup)))?;
-        }
-    }
-    if let Some(account) = sendgrid {
-        register(Box::new(SendGrid::new(&web, account.clone())))?;
-    }
-    if let Some(account) = every8d {
-        register(Box::new(Every8d::new(&web, account.clone())))?;
-    }
-    if let Some(account) = smtp {
-        let account = Account::new(SmtpConfig { max_connections: config.threads, ..account.clone() });
-        register(Box::new(Smtp::text(account.clone())))?;
-        register(Box::new(Smtp::html(account)))?;
+        server.register(driver)?;
     }
     Ok(types)
 }

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
@@ -138,7 +138,7 @@ impl ApiServer {
         };
         let listener = Listener::from_std(socket).map_err(StartError::new)?;
         let address = listener.local_addr();
-        let tls = self.certificate.take().map(|Certificate(acceptor)| acceptor);
+        let tls = self.certificate.take().map(|certificate| certificate.acceptor);
         let service = self.open().await?;
         let filter = service.filter().or(warp::any().map(reply::not_found)).unify();
         let http = hyper_util::service::TowerToHyperService::new(warp::service(filter));
@@ -185,9 +185,20 @@ pub async fn listen(address: &str) -> Result<TcpListener, StartError> {
     listener::bind(address).await.map_err(StartError::new)
 }
 
+/// What the `host:port` of [`listen`] stands for, without listening there. Looks a name up.
+///
+/// # Errors
+/// The address is malformed or unknown.
+pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+    listener::resolve(address).map_err(StartError::new)
+}
+
 /// A certificate chain and its private key.
 #[derive(Clone)]
-pub struct Certificate(TlsAcceptor);
+pub struct Certificate {
+    acceptor: TlsAcceptor,
+    expiry: Option<SystemTime>,
+}
 
 impl Certificate {
     /// Reads both from PEM files, or from the same one.
@@ -195,7 +206,13 @@ impl Certificate {
     /// # Errors
     /// A file can't be read or used, or they don't belong together.
     pub fn load(cert: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, StartError> {
-        tls::acceptor(cert.as_ref(), key.as_ref()).map(Self).map_err(StartError::new)
+        let (acceptor, expiry) = tls::acceptor(cert.as_ref(), key.as_ref()).map_err(StartError::new)?;
+        Ok(Self { acceptor, expiry })
+    }
+
+    /// When it expires, if ever.
+    pub fn expiry(&self) -> Option<SystemTime> {
+        self.expiry
     }
 }
 

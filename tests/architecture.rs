@@ -25,8 +25,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("cli", &["config", "environment"]),
     ("database", &["config"]),
     ("import", &["cli", "config", "database"]),
-    ("serve", &["cli", "config", "database"]),
-    ("main", &["cli", "config", "environment", "import", "serve"]),
+    ("services", &["config"]),
+    ("serve", &["cli", "config", "database", "services"]),
+    ("check", &["cli", "config", "database", "services"]),
+    ("main", &["check", "cli", "config", "environment", "import", "serve"]),
 ];
 
 /// Crates that only these modules may use.

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, Environment, Variable};
+use super::{ConfigError, Environment, variable::Variable};
 
 /// The directory with a file of the variable's name for each credential.
 pub(crate) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -29,7 +29,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// The first place that there is.
-    pub(crate) fn find(env: &Environment<'_>, variable: &Variable) -> Option<Self> {
+    pub(super) fn find(env: &Environment<'_>, variable: &Variable) -> Option<Self> {
         if let Some(value) = env.raw(variable.name) {
             return Some(Self::Variable(value));
         }

@@ -45,6 +45,15 @@ impl MySql {
     pub fn connect(dsn: &str) -> Result<Self, ConnectError> {
         Self::open(Server::new(Dsn::parse(dsn).map_err(ConnectError::Dsn)?))
     }
+
+    /// Connects once, without waiting for a server that can't be reached, and changes nothing.
+    /// Returns what [`connect`](Self::connect) would do to the table; nothing, if it fits.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn check(dsn: &str) -> Result<Vec<&'static str>, ConnectError> {
+        Self::look(Server::new(Dsn::parse(dsn).map_err(ConnectError::Dsn)?))
+    }
 }
 
 /// Where the server is.

@@ -54,6 +54,15 @@ impl Postgres {
     pub fn connect(dsn: &str) -> Result<Self, ConnectError> {
         Self::open(Server::new(dsn)?)
     }
+
+    /// Connects once, without waiting for a server that can't be reached, and changes nothing.
+    /// Returns what [`connect`](Self::connect) would do to the table; nothing, if it fits.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn check(dsn: &str) -> Result<Vec<&'static str>, ConnectError> {
+        Self::look(Server::new(dsn)?)
+    }
 }
 
 /// Where the server is.

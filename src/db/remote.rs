@@ -17,7 +17,7 @@ use std::{
 use r2d2::Pool;
 
 use self::{
-    backend::{Backend, Failure, Kind},
+    backend::{Backend, Failure, Kind, Purpose},
     pool::{Manager, Session},
     sql::Sql,
 };
@@ -87,6 +87,14 @@ impl<B: Backend> Remote<B> {
         let mut connection = pool::first_connection(&backend).map_err(refused)?;
         takeover::take_over::<B>(&mut connection).map_err(refused)?;
         Ok(Self { pool: pool::pool(backend), doubtful: Mutex::default() })
+    }
+
+    /// Connects, changes nothing, and tells what [`open`](Self::open) would do to the table.
+    pub(super) fn look(backend: B) -> Result<Vec<&'static str>, ConnectError> {
+        let refused = |failure: Failure| ConnectError::Server { name: B::NAME, reason: failure.sentence };
+        let mut connection = backend.connect(Purpose::Use).map_err(refused)?;
+        let steps = B::takeover(&mut connection).map_err(refused)?;
+        Ok(steps.into_iter().map(|step| step.meaning).collect())
     }
 
     /// Does what may be done twice.

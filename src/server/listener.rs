@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::connection::{self, Pulse};
-pub(super) use bind::bind;
+pub(super) use bind::{bind, resolve};
 
 mod bind;
 #[cfg(test)]

@@ -93,6 +93,19 @@ impl Proxies {
     }
 }
 
+/// Where they are, without credentials.
+impl fmt::Display for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let through = |(name, proxy): (&str, &Option<Proxy>)| {
+            proxy.as_ref().map(|proxy| format!("{name} through {}", proxy.authority))
+        };
+        let all: Vec<_> =
+            [("http", &self.http), ("https", &self.https)].into_iter().filter_map(through).collect();
+        f.write_str(if all.is_empty() { "none" } else { "" })?;
+        f.write_str(&all.join(", "))
+    }
+}
+
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = |proxy: &Option<Proxy>| proxy.as_ref().map(|proxy| proxy.authority.clone());

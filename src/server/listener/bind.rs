@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -92,6 +92,19 @@ pub(crate) async fn bind(address: &str) -> Result<TcpListener, BindError> {
         }
     };
     bound.map_err(|error| BindError::new(address, error))
+}
+
+/// What an address stands for, without listening there.
+pub(crate) fn resolve(address: &str) -> Result<Vec<SocketAddr>, BindError> {
+    let places: Vec<SocketAddr> = match parse(address)? {
+        Place::Address(place) => vec![place],
+        Place::EveryInterface(port) => vec![(Ipv6Addr::UNSPECIFIED, port).into()],
+        Place::Host(host, port) => match (host, port).to_socket_addrs() {
+            Ok(places) => places.collect(),
+            Err(error) => return Err(BindError::unknown_host(address, host, Some(error))),
+        },
+    };
+    Ok(places)
 }
 
 fn parse(address: &str) -> Result<Place<'_>, BindError> {
