@@ -242,8 +242,13 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
 
 /// The secrets that are set, and where each is.
 pub(crate) fn secrets(env: &Environment<'_>) -> Vec<(&'static str, Place)> {
-    let secrets = VARIABLES.iter().filter(|variable| variable.has_file);
-    secrets.filter_map(|variable| Some((variable.name, Place::find(env, variable)?))).collect()
+    let may_be = VARIABLES.iter().filter(|variable| variable.has_file);
+    let places = may_be.filter_map(|variable| Some((variable.name, Place::find(env, variable)?)));
+    // The path of a database is none.
+    let is_public = |name, value: &OsString| value.to_str().is_some_and(|value| !is_secret(name, value));
+    places
+        .filter(|(name, place)| !matches!(place, Place::Variable(value) if is_public(name, value)))
+        .collect()
 }
 
 /// Whether not everybody may see this value of a variable.

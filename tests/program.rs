@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "program/check.rs"]
+mod check;
 #[path = "program/database.rs"]
 mod database;
 #[path = "program/env_file.rs"]

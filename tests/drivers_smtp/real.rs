@@ -106,6 +106,8 @@ pub(crate) struct Identity {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
     authority: CertificateDer<'static>,
+    /// The authority's certificate.
+    pub(crate) authority_pem: String,
 }
 
 impl Identity {
@@ -129,6 +131,7 @@ impl Identity {
             cert: place.with_extension("crt"),
             key: place.with_extension("key"),
             authority: authority.der().clone(),
+            authority_pem: authority.pem(),
         };
         std::fs::write(&identity.cert, cert.pem()).unwrap();
         std::fs::write(&identity.key, key.serialize_pem()).unwrap();

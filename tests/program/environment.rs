@@ -15,11 +15,11 @@ pub(crate) fn refusal(output: &Output) -> String {
     line
 }
 
-type Wrong = (&'static [(&'static str, &'static str)], &'static str, &'static [&'static str]);
+pub(crate) type Wrong = (&'static [(&'static str, &'static str)], &'static str, &'static [&'static str]);
 
 /// Variables that are wrong, which of them is to be named, and what must be in the line beside its name:
 /// what it holds and what it takes.
-const WRONG: &[Wrong] = &[
+pub(crate) const WRONG: &[Wrong] = &[
     (&[("NOTIFY_THREADS", "0")], "NOTIFY_THREADS", &["\"0\"", "1", "65535"]),
     (&[("NOTIFY_THREADS", "65536")], "NOTIFY_THREADS", &["\"65536\"", "65535"]),
     (&[("NOTIFY_THREADS", "-1")], "NOTIFY_THREADS", &["\"-1\"", "65535"]),
