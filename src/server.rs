@@ -206,8 +206,8 @@ impl Certificate {
     /// # Errors
     /// A file can't be read or used, or they don't belong together.
     pub fn load(cert: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, StartError> {
-        let (acceptor, expiry) = tls::acceptor(cert.as_ref(), key.as_ref()).map_err(StartError::new)?;
-        Ok(Self { acceptor, expiry })
+        let acceptor = tls::acceptor(cert.as_ref(), key.as_ref()).map_err(StartError::new)?;
+        Ok(Self { acceptor, expiry: tls::expiry(cert.as_ref()) })
     }
 
     /// When it expires, if ever.

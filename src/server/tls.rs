@@ -30,10 +30,8 @@ impl fmt::Display for TlsFileError {
 impl Error for TlsFileError {}
 
 /// Serves TLS with the certificate chain in one PEM file and its private key in another (or the same).
-/// Also tells when the certificate expires.
-pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<(TlsAcceptor, Option<SystemTime>), TlsFileError> {
+pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsFileError> {
     let chain = chain(cert)?;
-    let expiry = chain.first().and_then(expiry);
     let private_key = private_key(key)?;
     // Explicitly: which provider is the default depends on all crates in the build.
     let provider = Arc::new(crypto::ring::default_provider());
@@ -54,14 +52,15 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<(TlsAcceptor, Option<S
         })?;
     // `curl -0` offers the older one only, and a client that is offered nothing it knows must give up.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    Ok((TlsAcceptor::from(Arc::new(config)), expiry))
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// When a certificate expires. Whoever verifies it too late is told so, before all that may
-/// be wrong with it as well.
-fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+/// When the certificate in a file expires. Whoever verifies it too late is told so, before all
+/// that may be wrong with it as well.
+pub(crate) fn expiry(cert: &Path) -> Option<SystemTime> {
     /// The last second that a certificate can name, which means never.
     const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
+    let certificate = chain(cert).ok()?.into_iter().next()?;
     let mut roots = RootCertStore::empty();
     // Nobody is trusted, but there has to be somebody.
     roots.add(certificate.clone()).ok()?;
@@ -69,7 +68,7 @@ fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
     let name = ServerName::from(IpAddr::from([127, 0, 0, 1]));
     let now = UnixTime::since_unix_epoch(END_OF_TIME);
-    match verifier.verify_server_cert(certificate, &[], &name, &[], now) {
+    match verifier.verify_server_cert(&certificate, &[], &name, &[], now) {
         Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
             Some(SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs()))
         }

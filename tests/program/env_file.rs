@@ -83,7 +83,7 @@ fn a_file_that_cannot_be_read_is_named() {
 
     let secret = home.path("secret");
     fs::write(&secret, "").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     if fs::read(&secret).is_err() {
         let line = refusal(&home.run(&[], &["--env-file", "secret"]));
