@@ -16,6 +16,7 @@ mod config;
 mod database;
 mod import;
 mod serve;
+mod systemd;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|reason| {

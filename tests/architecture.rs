@@ -24,7 +24,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("cli", &["config"]),
     ("database", &["config"]),
     ("import", &["cli", "config", "database"]),
-    ("serve", &["cli", "config", "database"]),
+    ("systemd", &["cli"]),
+    ("serve", &["cli", "config", "database", "systemd"]),
     ("main", &["cli", "config", "import", "serve"]),
 ];
 
@@ -46,6 +47,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ureq", &["client", "drivers"]),
     ("lettre", &["drivers"]),
     ("clap", &["cli"]),
+    ("listenfd", &["systemd"]),
+    ("sd_notify", &["systemd"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
