@@ -91,9 +91,15 @@ async fn start(config: Config, inherited: Option<TcpListener>) -> Result<notify_
         None => None,
     };
     let proxies = Proxies::from_env().map_err(|error| error.to_string())?;
-    let is_inherited = inherited.is_some();
+    let mut unheeded = None;
     let socket = match inherited {
-        Some(socket) => socket,
+        Some(socket) => {
+            let address = socket.local_addr().map_err(|error| error.to_string())?;
+            if config.bind_is_set && !systemd::names(&config.bind, address).await {
+                unheeded = Some(address);
+            }
+            socket
+        }
         None => listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?,
     };
     let db = open(&config).await?;
@@ -124,7 +130,7 @@ async fn start(config: Config, inherited: Option<TcpListener>) -> Result<notify_
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if is_inherited && config.bind_is_set && !systemd::names(&config.bind, address).await {
+    if let Some(address) = unheeded {
         tracing::warn!(
             "NOTIFY_HTTP_BIND is {:?} and counts for nothing: systemd listens on {address}",
             config.bind

@@ -15,3 +15,5 @@ mod logs;
 mod services;
 #[path = "program/stopping.rs"]
 mod stopping;
+#[path = "program/systemd.rs"]
+mod systemd;
