@@ -57,7 +57,9 @@ impl Clock {
     pub(crate) fn not_before(floor: Timestamp) -> Self {
         let floor = since_epoch(floor);
         let (at, wall) = (Instant::now(), wall());
-        let first = Reading { at, wall, shown: floor.max(wall) };
+        // In a table times are whole seconds; what was made in that one comes before.
+        let shown = if wall < floor { floor.saturating_add(Duration::from_secs(1)) } else { wall };
+        let first = Reading { at, wall, shown };
         if floor.saturating_sub(wall) > NOTABLE {
             tracing::warn!(
                 "the system clock is {} behind the newest notification: time goes on from {} until it has caught up",
