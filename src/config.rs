@@ -83,6 +83,8 @@ const VARIABLES: &[&Variable] = &[
 pub(crate) struct Config {
     pub(crate) dsn: Dsn,
     pub(crate) bind: String,
+    /// The address isn't the default one by default.
+    pub(crate) bind_is_set: bool,
     /// Certificate chain and private key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) token: Option<String>,
@@ -181,6 +183,7 @@ impl Config {
         Ok(Self {
             dsn: dsn(env)?,
             bind: env.text(&HTTP_BIND)?.unwrap_or_default(),
+            bind_is_set: (env.0)(HTTP_BIND.name).is_some_and(|value| !value.is_empty()),
             tls,
             token: env.text(&TOKEN)?,
             body_limit: env.number(&BODY_LIMIT, 1..=32 << 20)?,

@@ -244,6 +244,27 @@ pub trait DBDrv: Send + Sync + 'static {
         Err(DbError::unavailable("this database has no import"))
     }
 
+    /// Makes pending rows due at `to` that are due later than `after`, if an attempt was made
+    /// of them or they were resent: what somebody else has stored for a later time stays so.
+    /// Returns how many; 0 by default.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn hasten(&self, after: Timestamp, to: Timestamp) -> Result<u64, DbError> {
+        let _ = (after, to);
+        Ok(0)
+    }
+
+    /// How many rows are pending, but counts no further than `limit`. `None`, the default: it
+    /// can't tell in a short time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn count_pending(&self, limit: usize) -> Result<Option<usize>, DbError> {
+        let _ = limit;
+        Ok(None)
+    }
+
     /// Tells whether the database answers.
     ///
     /// # Errors

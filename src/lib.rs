@@ -82,4 +82,7 @@ pub use json::InvalidJson;
 pub use notification::{Detail, Id, InvalidId, InvalidParams, Item, Lane, Params, State, Status, Timestamp};
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
 pub use sender::SenderOptions;
-pub use server::{ApiServer, Certificate, DEFAULT_BODY_LIMIT, Running, Service, StartError, listen, resolve};
+pub use server::{
+    Activity, ApiServer, Certificate, DEFAULT_BODY_LIMIT, Monitor, Running, Service, StartError, listen,
+    resolve,
+};

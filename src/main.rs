@@ -19,6 +19,7 @@ mod environment;
 mod import;
 mod serve;
 mod services;
+mod systemd;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|reason| {

@@ -63,6 +63,8 @@ struct Queue {
     clears: VecDeque<Clearing>,
     owed: Vec<Owed>,
     owed_since: Option<Instant>,
+    /// Who waits for the writer to go round.
+    rounds: Vec<oneshot::Sender<()>>,
     /// The writer waits: waking it is a system call, which it doesn't need otherwise.
     is_idle: bool,
     closing: bool,
@@ -153,6 +155,18 @@ impl Recorder {
         if after > before && (before == 0 || (before < GATHER && after >= GATHER)) {
             self.shared.wake_up(queue);
         }
+    }
+
+    /// Has the writer go round once, whatever there is to write. What is returned fails when there
+    /// is no writer any more.
+    pub(crate) fn round(&self) -> oneshot::Receiver<()> {
+        let (went, round) = oneshot::channel();
+        let mut queue = self.shared.lock();
+        if !queue.closing {
+            queue.rounds.push(went);
+            self.shared.wake_up(queue);
+        }
+        round
     }
 
     /// Writes what is there and ends the thread. Whatever comes later is refused.
@@ -248,6 +262,9 @@ impl Writer {
     fn collect(&self) -> Option<Batch> {
         let mut queue = self.shared.lock();
         loop {
+            for round in queue.rounds.drain(..) {
+                let _ = round.send(());
+            }
             if queue.closing {
                 // A long clearing doesn't hold up the stop; its client is told.
                 queue.clears.clear();

@@ -30,6 +30,9 @@ use workers::Workers;
 /// A receiver's "not before" is honoured up to this.
 const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A clock that is less behind than this at a start keeps what it promised.
+const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
+
 /// How notifications are stored and sent.
 #[derive(Clone)]
 pub struct SenderOptions {
@@ -97,6 +100,7 @@ impl Sender {
             max_tries,
             slots,
         ));
+        hasten(db.as_ref(), scheduler.as_ref(), clock.now())?;
         claims.note(db.heads()?);
         let ended = Arc::new(Notify::new());
         let watch = Ended { notify: ended.clone(), health: health.clone() };
@@ -110,6 +114,7 @@ impl Sender {
             scheduler,
             max_tries,
             failures: FailureLog::new(runtime.clone()),
+            health: health.clone(),
         };
         let workers = Workers::new(slots, runtime, move || attempts.make_one());
         let called = Arc::downgrade(&workers);
@@ -142,6 +147,17 @@ impl Sender {
     /// What keeps it from its work, `None` if nothing does.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.health.trouble()
+    }
+
+    /// Returns when each of its threads has gone round once and the database has answered, be
+    /// it with an error; never, if something hangs. Blocks.
+    pub(crate) fn go_round(&self) {
+        let rounds = [self.recorder.round(), self.claims.round()];
+        let _ = self.db.ping();
+        for round in rounds {
+            // One that has ended doesn't hang.
+            let _ = round.blocking_recv();
+        }
     }
 
     /// Waits until one of its threads has panicked.
@@ -221,6 +237,7 @@ struct Attempts {
     scheduler: Arc<dyn Scheduler>,
     max_tries: u32,
     failures: FailureLog,
+    health: Arc<Health>,
 }
 
 impl Attempts {
@@ -286,6 +303,9 @@ impl Attempts {
                     }
                 };
                 self.failures.failed(item, tried, state, &error);
+                if state == State::Failed {
+                    self.health.gave_up();
+                }
                 (state, error.into_response())
             }
         };
@@ -300,6 +320,19 @@ impl Attempts {
             keep_response: false,
         }
     }
+}
+
+/// Whatever is due later than anything can have asked for got that time from a clock that stood
+/// wrong: it is due now.
+fn hasten(db: &dyn DBDrv, scheduler: &dyn Scheduler, now: Timestamp) -> Result<(), DbError> {
+    let Some(longest) = scheduler.longest() else { return Ok(()) };
+    let hastened = db.hasten(now + longest.max(LONGEST_HOLD) + CLOCK_ERROR, now)?;
+    if hastened > 0 {
+        tracing::warn!(
+            "{hastened} notifications were to be retried far in the future, by a clock that was wrong: now"
+        );
+    }
+    Ok(())
 }
 
 /// Bounds what is stored of a response.

@@ -1,6 +1,6 @@
 //! `notify-api` without a subcommand: starts, waits for a signal, stops.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{future::pending, net::TcpListener, process::ExitCode, sync::Arc};
 
 use notify_api::{
     ApiServer, Certificate, DBDrv, DefaultScheduler, Driver, InvalidDriver, SenderOptions,
@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     cli::{EXIT_FAILED, Refusal},
     config::Config,
-    database, services,
+    database, services, systemd,
 };
 
 /// Blocking threads beside those that send: reads of the database, name lookups.
@@ -22,8 +22,9 @@ const OTHER_THREADS: usize = 16;
 
 /// Serves until a signal stops it.
 pub(crate) fn serve(config: Config) -> Result<ExitCode, Refusal> {
+    let inherited = systemd::socket()?;
     let runtime = runtime(&config).map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let code = runtime.block_on(run(config));
+    let code = runtime.block_on(run(config, inherited));
     // A send that was cut off may still block its thread; it doesn't hold up the exit.
     runtime.shutdown_background();
     code
@@ -35,17 +36,35 @@ fn runtime(config: &Config) -> std::io::Result<Runtime> {
 }
 
 /// Starts, waits for a signal, stops.
-async fn run(config: Config) -> Result<ExitCode, Refusal> {
+async fn run(config: Config, inherited: Option<TcpListener>) -> Result<ExitCode, Refusal> {
     let mut signals = Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let manager = systemd::Manager::from_env();
+    if let Some(manager) = &manager {
+        manager.opening();
+    }
     let stop_timeout = config.stop_timeout;
     let mut running = tokio::select! {
-        started = start(config) => started?,
+        started = start(config, inherited) => started?,
         () = signals.next() => return Ok(ExitCode::SUCCESS),
+    };
+    if let Some(manager) = &manager {
+        manager.ready();
+    }
+    let monitor = running.monitor();
+    let watched = async {
+        match &manager {
+            Some(manager) => manager.watch(&monitor).await,
+            None => pending().await,
+        }
     };
     let code = tokio::select! {
         () = signals.next() => ExitCode::SUCCESS,
         () = running.failed() => ExitCode::from(EXIT_FAILED),
+        never = watched => match never {},
     };
+    if let Some(manager) = &manager {
+        manager.stopping(stop_timeout);
+    }
     tokio::select! {
         () = running.shutdown(stop_timeout) => tracing::info!("stopped"),
         () = signals.next() => tracing::warn!("stopped at once; what was being sent is sent again after the next start"),
@@ -55,7 +74,7 @@ async fn run(config: Config) -> Result<ExitCode, Refusal> {
 
 /// Everything that can be wrong is found out before the database is touched, and
 /// warnings come after, so that a refusal is one line.
-async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
+async fn start(config: Config, inherited: Option<TcpListener>) -> Result<notify_api::Running, Refusal> {
     let certificate = match &config.tls {
         Some((cert, key)) => {
             Some(Certificate::load(cert, key).map_err(|error| config.wrong_tls(error).to_string())?)
@@ -63,7 +82,17 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
         None => None,
     };
     let proxies = Proxies::from_env().map_err(|error| error.to_string())?;
-    let socket = listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?;
+    let mut unheeded = None;
+    let socket = match inherited {
+        Some(socket) => {
+            let address = socket.local_addr().map_err(|error| error.to_string())?;
+            if config.bind_is_set && !systemd::names(&config.bind, address).await {
+                unheeded = Some(address);
+            }
+            socket
+        }
+        None => listen(&config.bind).await.map_err(|error| config.wrong_bind(error).to_string())?,
+    };
     let db = open(&config).await?;
     let options = SenderOptions {
         max_tries: config.max_tries,
@@ -91,6 +120,12 @@ async fn start(config: Config) -> Result<notify_api::Running, Refusal> {
     );
     for warning in &config.warnings {
         tracing::warn!("{warning}");
+    }
+    if let Some(address) = unheeded {
+        tracing::warn!(
+            "NOTIFY_HTTP_BIND is {:?} and counts for nothing: systemd listens on {address}",
+            config.bind
+        );
     }
     if config.token.is_none() && !address.ip().is_loopback() {
         tracing::warn!("everybody who reaches {address} can send and read notifications: set NOTIFY_TOKEN");

@@ -20,12 +20,14 @@ use crate::{
 };
 use access::Token;
 use listener::{Limits, Listener};
+pub use monitor::{Activity, Monitor};
 use routes::Api;
 
 mod access;
 mod body;
 mod connection;
 mod listener;
+mod monitor;
 mod reply;
 mod routes;
 mod tls;
@@ -255,6 +257,11 @@ impl Service {
         routes::filter(self.0.clone())
     }
 
+    /// Looks at it while it works.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.0.clone())
+    }
+
     /// Begins no more attempts, waits up to `grace` for the running ones, and closes the database.
     pub async fn shutdown(self, grace: Duration) {
         self.stop(Instant::now() + grace).await;
@@ -298,6 +305,11 @@ impl Running {
         self.service.filter()
     }
 
+    /// See [`Service::monitor`].
+    pub fn monitor(&self) -> Monitor {
+        self.service.monitor()
+    }
+
     /// Waits until a part of the server has ended by itself, which is a bug.
     /// Stop it then, and start a new one.
     pub async fn failed(&mut self) {
@@ -307,8 +319,8 @@ impl Running {
         }
     }
 
-    /// Lets no more clients in, answers the requests that are open, begins no more
-    /// attempts, waits up to `grace` for all that, and closes the database. Attempts
+    /// Lets no more clients in, answers the requests that are open or about to come on new
+    /// connections, begins no more attempts, waits up to `grace` for all that, and closes the database. Attempts
     /// that are cut off are made again after the next start.
     pub async fn shutdown(self, grace: Duration) {
         let deadline = Instant::now() + grace;

@@ -26,7 +26,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("database", &["config"]),
     ("import", &["cli", "config", "database"]),
     ("services", &["config"]),
-    ("serve", &["cli", "config", "database", "services"]),
+    ("systemd", &["cli"]),
+    ("serve", &["cli", "config", "database", "services", "systemd"]),
     ("check", &["cli", "config", "database", "services"]),
     ("main", &["check", "cli", "config", "environment", "import", "serve"]),
 ];
@@ -49,6 +50,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ureq", &["client", "drivers"]),
     ("lettre", &["drivers"]),
     ("clap", &["cli"]),
+    ("listenfd", &["systemd"]),
+    ("sd_notify", &["systemd"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

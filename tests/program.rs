@@ -21,3 +21,5 @@ mod secrets;
 mod services;
 #[path = "program/stopping.rs"]
 mod stopping;
+#[path = "program/systemd.rs"]
+mod systemd;

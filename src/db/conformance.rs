@@ -265,7 +265,9 @@ macro_rules! dbdrv_conformance_cases {
                 hold_leaves_a_resent_one
                 release_undoes_a_hold
                 release_keeps_to_lane_and_time
-                release_goes_in_steps;
+                release_goes_in_steps
+                hasten_moves_attempted_ones
+                count_pending_stops_at_its_limit;
             moving:
                 export_meets_each_row_once
                 export_tells_all_that_is_known

@@ -274,6 +274,14 @@ impl<B: Backend> DBDrv for Remote<B> {
         }
     }
 
+    fn hasten(&self, after: Timestamp, to: Timestamp) -> Result<u64, DbError> {
+        self.run(|session| heads::hasten(session, after, to))
+    }
+
+    fn count_pending(&self, limit: usize) -> Result<Option<usize>, DbError> {
+        self.run(|session| reads::count_pending(session, limit)).map(Some)
+    }
+
     fn ping(&self) -> Result<(), DbError> {
         self.run(reads::ping)
     }

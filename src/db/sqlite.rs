@@ -217,6 +217,14 @@ impl DBDrv for Sqlite {
         self.transact(|writer| rows.iter().map(|row| moving::import(writer, row)).collect())
     }
 
+    fn hasten(&self, after: Timestamp, to: Timestamp) -> Result<u64, DbError> {
+        self.transact(|writer| writes::hasten(writer, after, to).map_err(failed))
+    }
+
+    fn count_pending(&self, limit: usize) -> Result<Option<usize>, DbError> {
+        self.read(|reader| reads::count_pending(reader, limit)).map(Some)
+    }
+
     fn ping(&self) -> Result<(), DbError> {
         self.read(reads::ping)
     }

@@ -216,7 +216,9 @@ impl Api {
             lease: 0,
         };
         match self.write(Write::Create(item), memory).await? {
-            Written::Exists { create_at, same } if !same || now.since(create_at) >= REPEATABLE_FOR => {
+            Written::Exists { create_at, same }
+                if !same || self.sender.clock.age(create_at) >= REPEATABLE_FOR =>
+            {
                 Err(Failure::id_taken(&id, create_at, same))
             }
             _ => {

@@ -43,6 +43,10 @@ pub(in crate::db) fn heads<B: Backend>() -> String {
     heads::first_rows::<B>()
 }
 
+pub(in crate::db) fn last_rows<B: Backend>() -> String {
+    heads::last_rows::<B>()
+}
+
 pub(in crate::db) fn lease<B: Backend>() -> String {
     let chosen: Vec<Id> = (0..10).map(|n| Id::from_store(format!("row {n}"))).collect();
     let ids = Sql::<B>::new("").ids(chosen.iter().map(Id::as_str)).done();

@@ -55,6 +55,8 @@ fn every_statement_goes_by_an_index_and_none_sorts() {
         (writes::HOLD, by_id),
         (writes::GIVE_UP, by_seq),
         (writes::RELEASE, "SEARCH items USING COVERING INDEX items_due (lane=? AND next_at=?)"),
+        (writes::HASTEN, by_seq),
+        (writes::HASTEN, "SEARCH items USING COVERING INDEX items_due (lane=? AND next_at>?)"),
         (reads::RESULT, by_id),
         (reads::STATUS, by_id),
         (reads::DETAIL, by_id),

@@ -37,6 +37,19 @@ pub(super) const HOLD: &str = "update items set next_at = ?2 \
 pub(super) const RELEASE: &str = "update items set next_at = ?3 where seq in (\
      select seq from items indexed by items_due where cur_state = 0 and lane = ?1 and next_at = ?2 limit 500)";
 
+// A few steps in the index for each lane, so that a large backlog costs nothing at a start.
+pub(super) const HASTEN: &str = "update items set next_at = ?2 where seq in (\
+       with recursive lanes(lane) as (\
+         select min(lane) from items indexed by items_due where cur_state = 0 \
+         union all \
+         select (select min(items.lane) from items indexed by items_due \
+                 where cur_state = 0 and items.lane > lanes.lane) \
+         from lanes where lanes.lane is not null\
+       ) \
+       select items.seq from lanes cross join items indexed by items_due \
+       where cur_state = 0 and items.lane = lanes.lane and items.next_at > ?1\
+     ) and (tried > 0 or once <> 0)";
+
 pub(super) const GIVE_UP: &str = "update items set cur_state = 2, \
      response = coalesce(response, cast('its notify_id is not a text in UTF-8' as blob)) where seq = ?1";
 
@@ -183,6 +196,12 @@ fn release(connection: &Connection, lane: Lane, from: Timestamp, to: Timestamp) 
         .prepare_cached(RELEASE)?
         .execute(params![lane.number(), from.as_secs(), to.as_secs()])
         .map(Written::Released)
+}
+
+/// What was attempted before is due then, if it is due later than `after`.
+pub(super) fn hasten(connection: &Connection, after: Timestamp, to: Timestamp) -> rusqlite::Result<u64> {
+    let hastened = connection.prepare_cached(HASTEN)?.execute([after.as_secs(), to.as_secs()])?;
+    Ok(u64::try_from(hastened).unwrap_or(u64::MAX))
 }
 
 /// Ends rows that no id can address.
