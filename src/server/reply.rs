@@ -25,10 +25,14 @@ pub(super) enum Failure {
     UnknownId,
     MethodNotAllowed(&'static str),
     Unauthorized,
-    TooLarge { limit: usize },
+    TooLarge {
+        limit: usize,
+    },
     Invalid(String),
     Conflict(String),
     Unavailable(String),
+    /// The database of this server never does it.
+    Unsupported(String),
     Bug,
 }
 
@@ -69,6 +73,7 @@ impl Failure {
             Self::Invalid(sentence) => (StatusCode::BAD_REQUEST, sentence),
             Self::Conflict(sentence) => (StatusCode::CONFLICT, sentence),
             Self::Unavailable(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence),
+            Self::Unsupported(sentence) => (StatusCode::NOT_IMPLEMENTED, sentence),
             Self::Bug => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "an error in the server; its log says more".into())
             }
@@ -126,6 +131,7 @@ impl From<DbError> for Failure {
             DbError::Exists | DbError::Sending => Self::Conflict(error.to_string()),
             DbError::Refused(_) => Self::Invalid(error.to_string()),
             DbError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            DbError::Unsupported(_) => Self::Unsupported(error.to_string()),
         }
     }
 }
