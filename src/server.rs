@@ -25,6 +25,7 @@ use routes::Api;
 mod access;
 mod body;
 mod connection;
+mod list;
 mod listener;
 mod reply;
 mod routes;

@@ -69,7 +69,7 @@ impl Effort {
     /// Rows looked at.
     const LOOKS: usize = 10_000;
     /// Bytes of texts: as JSON they may be six times as many.
-    const BYTES: usize = 2 << 20;
+    const BYTES: usize = 1 << 20;
     /// An SD card may need a while for each row.
     const TIME: Duration = Duration::from_secs(2);
 

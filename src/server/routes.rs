@@ -24,6 +24,7 @@ use super::{
     MEMORY_BYTES,
     access::Token,
     body::{self, Body, BodyError},
+    list::{self, Pairs},
     reply::{self, Failure},
 };
 use crate::{
@@ -43,6 +44,9 @@ const REPEATABLE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Rows with all their bytes in memory at once, from the reading to the answer.
 const WHOLE_ROWS: usize = 4;
 
+/// Readings of many rows at once. They may take seconds, and the sender reads, too.
+const LONG_READS: usize = 2;
+
 /// Carries the notification's id in the answer of `/send` and `/sendOnce`.
 const ID_HEADER: &str = "notification-id";
 
@@ -53,6 +57,7 @@ pub(super) struct Api {
     body_limit: usize,
     memory: Arc<Semaphore>,
     whole_rows: Arc<Semaphore>,
+    long_reads: Arc<Semaphore>,
     ids: Mutex<ContextV7>,
 }
 
@@ -67,6 +72,7 @@ enum Endpoint {
     Delete,
     Clear,
     ForceClear,
+    List,
     Health,
 }
 
@@ -82,6 +88,7 @@ impl Endpoint {
             "/delete" => Self::Delete,
             "/clear" => Self::Clear,
             "/forceClear" => Self::ForceClear,
+            "/list" => Self::List,
             "/health" => Self::Health,
             _ => return None,
         })
@@ -89,8 +96,8 @@ impl Endpoint {
 
     fn check_method(self, method: &Method) -> Result<(), Failure> {
         match self {
-            Self::Health if method == Method::GET || method == Method::HEAD => Ok(()),
-            Self::Health => Err(Failure::MethodNotAllowed("GET, HEAD")),
+            Self::List | Self::Health if method == Method::GET || method == Method::HEAD => Ok(()),
+            Self::List | Self::Health => Err(Failure::MethodNotAllowed("GET, HEAD")),
             _ if method == Method::POST => Ok(()),
             _ => Err(Failure::MethodNotAllowed("POST")),
         }
@@ -104,13 +111,14 @@ pub(super) fn filter(api: Arc<Api>) -> BoxedFilter<(Response,)> {
             |path: FullPath| async move { Endpoint::at(path.as_str()).ok_or_else(warp::reject::not_found) },
         )
         .and(warp::method())
+        .and(warp::query())
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .and_then(move |endpoint, method: Method, headers, body| {
+        .and_then(move |endpoint, method: Method, query: Pairs, headers, body| {
             let api = api.clone();
             async move {
                 // Drivers check what clients send, and may have bugs.
-                let answer = AssertUnwindSafe(api.answer(endpoint, &method, &headers, body));
+                let answer = AssertUnwindSafe(api.answer(endpoint, &method, &query, &headers, body));
                 let answer = answer.catch_unwind().await.unwrap_or(Err(Failure::Bug));
                 Ok::<_, Infallible>(answer.unwrap_or_else(Response::from))
             }
@@ -122,7 +130,9 @@ impl Api {
     pub(super) fn new(sender: Sender, token: Option<Token>, body_limit: usize) -> Self {
         let memory = Arc::new(Semaphore::new(MEMORY_BYTES));
         let whole_rows = Arc::new(Semaphore::new(WHOLE_ROWS));
-        Self { sender, token, body_limit, memory, whole_rows, ids: Mutex::new(ContextV7::new()) }
+        let long_reads = Arc::new(Semaphore::new(LONG_READS));
+        let ids = Mutex::new(ContextV7::new());
+        Self { sender, token, body_limit, memory, whole_rows, long_reads, ids }
     }
 
     /// The order of these checks is a promise.
@@ -130,6 +140,7 @@ impl Api {
         &self,
         endpoint: Endpoint,
         method: &Method,
+        query: &Pairs,
         headers: &HeaderMap,
         stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Result<Response, Failure> {
@@ -139,6 +150,9 @@ impl Api {
         }
         if self.token.as_ref().is_some_and(|token| !token.is_shown(headers)) {
             return Err(Failure::Unauthorized);
+        }
+        if endpoint == Endpoint::List {
+            return self.list(query).await;
         }
         let body = body::read(headers, stream, self.body_limit, &self.memory).await;
         let body = body.map_err(|error| match error {
@@ -182,7 +196,7 @@ impl Api {
                 let (detail, _row) = self.read_whole(move |db| db.detail(id.as_str())).await?;
                 reply::json_within(&self.memory, &detail)
             }
-            Endpoint::Health => Ok(self.health().await),
+            Endpoint::List | Endpoint::Health => Err(Failure::Bug),
         }
     }
 
@@ -247,6 +261,12 @@ impl Api {
         Ok(reply::done())
     }
 
+    async fn list(&self, query: &Pairs) -> Result<Response, Failure> {
+        let query = list::query(query, self.sender.clock.now())?;
+        let (page, _reading) = self.read_beside(&self.long_reads, move |db| db.list(&query)).await?;
+        reply::json_within(&self.memory, &list::listing(page))
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
@@ -256,17 +276,26 @@ impl Api {
         within_time(reading).await?.map_err(|_| Failure::Bug)?.map_err(Failure::from)
     }
 
-    /// Reads something as large as a row. What is read is not in the memory budget
-    /// before it is an answer; the permit that comes with it bounds how much of that there is.
+    /// Reads something as large as a row.
     async fn read_whole<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
     ) -> Result<(T, OwnedSemaphorePermit), Failure> {
+        self.read_beside(&self.whole_rows, read).await
+    }
+
+    /// Reads something large, beside so many others. What is read is not in the memory budget
+    /// before it is an answer; the permit that comes with it bounds how much of that there is.
+    async fn read_beside<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<(T, OwnedSemaphorePermit), Failure> {
         let db = self.sender.db.clone();
         let reading = async {
-            let row = self.whole_rows.clone().acquire_owned().await.map_err(|_| Failure::Bug)?;
+            let place = places.clone().acquire_owned().await.map_err(|_| Failure::Bug)?;
             // The permit goes with the reading, which ends even when nobody waits for it any more.
-            let reading = tokio::task::spawn_blocking(move || Ok((read(db.as_ref())?, row)));
+            let reading = tokio::task::spawn_blocking(move || Ok((read(db.as_ref())?, place)));
             reading.await.map_err(|_| Failure::Bug)?.map_err(<Failure as From<DbError>>::from)
         };
         within_time(reading).await?

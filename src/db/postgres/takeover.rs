@@ -23,7 +23,7 @@ const INDEXES: &str =
 const WANTED_INDEXES: [(&str, &str); 3] = [
     ("items_due", "items_due on items (lane, next_at) where cur_state = 0"),
     ("items_created", "items_created on items (create_at, notify_id)"),
-    ("items_failed", "items_failed on items (create_at, notify_id) where cur_state > 1"),
+    ("items_failed", "items_failed on items (create_at, notify_id) where cur_state not in (0, 1)"),
 ];
 
 const ADDED: &takeover::Added = &[

@@ -83,7 +83,7 @@ pub(super) fn newest_first<B: Backend>(query: &Query, after: Option<&Cursor>, li
     let select = || {
         let sql = Sql::<B>::new("select notify_id, create_at, cur_state, driver from items where ");
         let is_failed = query.state == Some(State::Failed) && B::HAS_FAILED_FIRST;
-        let sql = if is_failed { sql.sql("cur_state > 1 and ") } else { sql };
+        let sql = if is_failed { sql.sql("cur_state not in (0, 1) and ") } else { sql };
         sql.sql("create_at >= ").time(query.since).sql(" and create_at ")
     };
     let limit = format!(" limit {limit}");
@@ -134,7 +134,7 @@ fn few<B: Backend>(session: &mut Session<B>, query: &Query, state: State) -> Res
 pub(super) fn in_state<B: Backend>(state: State) -> String {
     let sql = Sql::<B>::new("select notify_id, create_at, cur_state, driver from ").sql(B::BY_DUE);
     let sql = match state {
-        State::Failed => sql.sql(" where cur_state > 1"),
+        State::Failed => sql.sql(" where cur_state not in (0, 1)"),
         state => sql.sql(" where cur_state = ").number(state as u8),
     };
     sql.sql(" order by cur_state, lane, next_at limit ").number(FEW as i64 + 1).done()

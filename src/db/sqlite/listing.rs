@@ -20,10 +20,10 @@ pub(super) const NEWEST_FIRST: &str = "select create_at, seq, cur_state, driver,
      order by create_at desc, seq desc";
 
 pub(super) const FAILED_FIRST: &str = "select create_at, seq, cur_state, driver, notify_id \
-     from items indexed by items_failed where cur_state > 1 and create_at = ?2 and seq < ?3 and create_at >= ?1 \
+     from items indexed by items_failed where cur_state not in (0, 1) and create_at = ?2 and seq < ?3 and create_at >= ?1 \
      union all \
      select create_at, seq, cur_state, driver, notify_id \
-     from items indexed by items_failed where cur_state > 1 and create_at < ?2 and create_at >= ?1 \
+     from items indexed by items_failed where cur_state not in (0, 1) and create_at < ?2 and create_at >= ?1 \
      order by create_at desc, seq desc";
 
 pub(super) const PENDING: &str = "select create_at, seq, cur_state, driver, notify_id \

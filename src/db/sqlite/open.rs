@@ -24,7 +24,8 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
 /// Added since, and nothing that an older version of this program would mind: no new
 /// version of the schema. With millions of failed rows it takes some seconds, once.
-const INDEXES: &str = "create index if not exists items_failed on items(create_at) where cur_state > 1";
+const INDEXES: &str =
+    "create index if not exists items_failed on items(create_at) where cur_state not in (0, 1)";
 
 const FOREIGN_ROWS: &str = include_str!("foreign.sql");
 
