@@ -75,11 +75,13 @@ pub mod drivers;
 pub mod notification;
 pub mod scheduler;
 
-pub use client::{Client, ClientError, ClientOptions, InvalidClient};
+pub use client::{Client, ClientError, ClientOptions, InvalidClient, ListOptions};
 pub use db::{DBDrv, DbError};
 pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;
-pub use notification::{Detail, Id, InvalidId, InvalidParams, Item, Lane, Params, State, Status, Timestamp};
+pub use notification::{
+    Detail, Id, InvalidId, InvalidParams, Item, Lane, Listed, Listing, Params, State, Status, Timestamp, When,
+};
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
 pub use sender::SenderOptions;
 pub use server::{ApiServer, Certificate, DEFAULT_BODY_LIMIT, Running, Service, StartError, listen};

@@ -15,6 +15,9 @@ mod cli;
 mod config;
 mod database;
 mod import;
+mod list;
+mod reach;
+mod resend;
 mod serve;
 
 fn main() -> ExitCode {
@@ -39,6 +42,8 @@ fn run() -> Result<ExitCode, Refusal> {
     match command {
         None => serve::serve(config),
         Some(Command::Import { from }) => import::run(&from, &config),
+        Some(Command::List(asked)) => list::run(&asked, &config),
+        Some(Command::Resend(asked)) => resend::run(&asked, &config),
     }
 }
 

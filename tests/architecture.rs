@@ -24,8 +24,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("cli", &["config"]),
     ("database", &["config"]),
     ("import", &["cli", "config", "database"]),
+    ("reach", &["cli", "config"]),
+    ("list", &["cli", "config", "reach"]),
+    ("resend", &["cli", "config", "list", "reach"]),
     ("serve", &["cli", "config", "database"]),
-    ("main", &["cli", "config", "import", "serve"]),
+    ("main", &["cli", "config", "import", "list", "resend", "serve"]),
 ];
 
 /// Crates that only these modules may use.

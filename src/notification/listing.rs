@@ -63,7 +63,7 @@ pub(crate) fn excerpt(response: &[u8]) -> String {
 /// A time as a person names it: Unix seconds, or how long ago, like `1d`, `12h` or `1h 30m`.
 ///
 /// ```
-/// use notify_api::{Timestamp, notification::When};
+/// use notify_api::{Timestamp, When};
 ///
 /// let now = Timestamp::from_secs(1_700_086_400);
 /// assert_eq!("1d".parse::<When>()?.at(now), Timestamp::from_secs(1_700_000_000));
