@@ -25,6 +25,7 @@
 //! | `claims` | which rows are taken, and which lane gets the next free slot |
 //! | `recorder` | group commit of all writes |
 //! | `sender` | attempts, what they lead to, and the threads that make them |
+//! | `metrics` | what is counted and measured |
 //! | `server` | sockets, limits, endpoints |
 //! | [`client`] | the calls of the API for Rust programs |
 //!
@@ -64,6 +65,7 @@ mod claims;
 mod clock;
 mod health;
 mod json;
+mod metrics;
 mod recorder;
 mod sender;
 mod server;

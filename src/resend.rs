@@ -64,6 +64,6 @@ fn resend_failed(client: &Client, asked: &Resend) -> Result<ExitCode, Refusal> {
         }
         ExitCode::SUCCESS
     };
-    println!("{count} failed notifications {} sent again", if asked.dry_run { "would be" } else { "are" });
+    println!("failed notifications {}sent again: {count}", if asked.dry_run { "that would be " } else { "" });
     Ok(code)
 }

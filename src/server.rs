@@ -25,6 +25,7 @@ use routes::Api;
 mod access;
 mod body;
 mod connection;
+mod endpoint;
 mod list;
 mod listener;
 mod reply;

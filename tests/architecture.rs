@@ -17,9 +17,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &["notification"]),
     ("health", &[]),
     ("claims", &["clock", "db", "driver", "health", "notification"]),
-    ("recorder", &["claims", "db", "health", "notification"]),
-    ("sender", &["claims", "clock", "db", "driver", "health", "notification", "recorder", "scheduler"]),
-    ("server", &["db", "driver", "json", "notification", "recorder", "sender"]),
+    ("metrics", &["db", "driver", "notification"]),
+    ("recorder", &["claims", "db", "health", "metrics", "notification"]),
+    (
+        "sender",
+        &["claims", "clock", "db", "driver", "health", "metrics", "notification", "recorder", "scheduler"],
+    ),
+    ("server", &["db", "driver", "json", "metrics", "notification", "recorder", "sender"]),
     ("config", &[]),
     ("cli", &["config"]),
     ("database", &["config"]),
@@ -49,6 +53,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ureq", &["client", "drivers"]),
     ("lettre", &["drivers"]),
     ("clap", &["cli"]),
+    ("prometheus_client", &["metrics"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

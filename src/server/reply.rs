@@ -166,6 +166,11 @@ pub(super) fn bytes_within(budget: &Arc<Semaphore>, bytes: Vec<u8>) -> Result<Re
     Ok(with_type("application/octet-stream", Held::within(budget, bytes)?))
 }
 
+/// Metrics.
+pub(super) fn metrics(text: String) -> Response {
+    with_type("application/openmetrics-text; version=1.0.0; charset=utf-8", text.into())
+}
+
 fn line(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("our own types are JSON");
     line.push(b'\n');
