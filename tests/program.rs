@@ -7,6 +7,8 @@ mod support;
 mod database;
 #[path = "program/environment.rs"]
 mod environment;
+#[path = "program/list_and_resend.rs"]
+mod list_and_resend;
 #[path = "program/listening.rs"]
 mod listening;
 #[path = "program/logs.rs"]
