@@ -56,7 +56,7 @@ pub struct Figures {
 }
 
 /// If so few rows are in a state, all of them are looked at, wherever they are.
-pub(super) const FEW: usize = 2_000;
+pub(super) const FEW: usize = 5_000;
 
 /// How much work a page may be. What is beyond it is for the next one.
 pub(super) struct Effort {

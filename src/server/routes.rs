@@ -238,13 +238,12 @@ impl Api {
 
     /// Also while the database doesn't answer: then what it would tell is missing.
     async fn metrics(&self) -> Result<Response, Failure> {
-        let asked = self.read_beside(&self.long_reads, |db| db.figures());
-        let asked = tokio::time::timeout(FIGURES_WITHIN, asked).await;
-        let (figures, answers) = match asked {
-            Ok(Ok((figures, _reading))) => (Some(figures), true),
-            Ok(Err(Failure::Unsupported(_))) => (None, true),
-            Ok(Err(_)) | Err(_) => (None, false),
-        };
+        let asked = self.read_beside(&self.long_reads, |db| match db.figures() {
+            Err(DbError::Unsupported(_)) => db.ping().map(|()| None),
+            figures => figures.map(Some),
+        });
+        let asked = tokio::time::timeout(FIGURES_WITHIN, asked).await.ok().and_then(Result::ok);
+        let (figures, answers) = asked.map_or((None, false), |(figures, _reading)| (figures, true));
         let sender = &self.sender;
         let now = Now {
             time: sender.clock.now(),
