@@ -1,11 +1,12 @@
 //! The command line, and how it ends: a sentence, an exit code.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{error::Error, ffi::OsString, path::PathBuf};
 
 use clap::{
-    CommandFactory, FromArgMatches, Parser, Subcommand,
-    error::{ContextKind, ErrorKind},
+    ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
+use notify_api::{State, When};
 
 use crate::{
     config::{self, Environment},
@@ -62,6 +63,78 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DSN")]
         from: String,
     },
+    /// Show what is pending, delivered or failed, and why, the newest first.
+    List(List),
+    /// Make one more attempt for each of some notifications.
+    Resend(Resend),
+}
+
+/// What to list.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only those in this state.
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<Named>,
+    /// Only those of this type.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) r#type: Option<String>,
+    /// Only those accepted since: Unix seconds, or how long ago, as 1d or 12h.
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<When>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+    /// Print each as a line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Another server than the one that NOTIFY_HTTP_BIND and NOTIFY_TLS_CERT tell.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// What to send again.
+#[derive(Args)]
+#[command(group(ArgGroup::new("age").args(["since", "all"])))]
+pub(crate) struct Resend {
+    /// These.
+    #[arg(value_name = "ID", required_unless_present = "failed")]
+    pub(crate) ids: Vec<String>,
+    /// All that have failed: --since some time, or --all of them.
+    #[arg(long, conflicts_with = "ids", requires = "age")]
+    pub(crate) failed: bool,
+    /// Those accepted since: Unix seconds, or how long ago, as 1d or 12h.
+    #[arg(long, value_name = "WHEN", requires = "failed", conflicts_with = "ids")]
+    pub(crate) since: Option<When>,
+    /// However old they are.
+    #[arg(long, requires = "failed", conflicts_with = "ids")]
+    pub(crate) all: bool,
+    /// Only those of this type.
+    #[arg(long, value_name = "TYPE", requires = "failed", conflicts_with = "ids")]
+    pub(crate) r#type: Option<String>,
+    /// Show them only.
+    #[arg(long, requires = "failed", conflicts_with = "ids")]
+    pub(crate) dry_run: bool,
+    /// Another server than the one that NOTIFY_HTTP_BIND and NOTIFY_TLS_CERT tell.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+/// A state by its name.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Named {
+    Pending,
+    Delivered,
+    Failed,
+}
+
+impl From<Named> for State {
+    fn from(named: Named) -> Self {
+        match named {
+            Named::Pending => Self::Pending,
+            Named::Delivered => Self::Success,
+            Named::Failed => Self::Failed,
+        }
+    }
 }
 
 /// What the command line asks for.
@@ -87,11 +160,20 @@ pub(crate) fn parse(env: &Environment<'_>) -> Result<Asked, Refusal> {
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(error.to_string())),
             kind => Err(match culprit(&error) {
-                Some(culprit) => format!("{kind}: {culprit:?}, see -h"),
+                Some(culprit) => format!("{kind}: {culprit:?}{}, see -h", expected(&error)),
                 None => format!("{kind}, see -h"),
             }),
         },
     }
+}
+
+/// What an argument takes, as far as that is known here.
+fn expected(error: &clap::Error) -> String {
+    if let Some(ContextValue::Strings(values)) = error.get(ContextKind::ValidValue) {
+        return format!(": it takes {}", values.join(", "));
+    }
+    let reason = error.source().filter(|_| error.kind() == ErrorKind::ValueValidation);
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 /// The argument that is wrong, unless it may be a DSN.

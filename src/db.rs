@@ -12,6 +12,7 @@ use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 mod batch;
 pub mod conformance;
 mod error;
+mod listing;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
@@ -26,6 +27,7 @@ pub use remote::{ConnectError, Remote};
 
 pub use batch::{Outcome, Write, Written};
 pub use error::DbError;
+pub use listing::{Figures, Page, Query};
 
 /// A table of notifications.
 ///
@@ -223,25 +225,47 @@ pub trait DBDrv: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// A part of all rows, the newest first: by `create_at`, equal ones in the order of
+    /// their arrival where that is known. Following [`Page::next`] meets each row that is
+    /// there all the time exactly once, whatever comes and goes meanwhile.
+    ///
+    /// It takes some seconds at most, whatever the table holds: a page may have fewer rows than
+    /// asked for, even none, though more follow.
+    ///
+    /// # Errors
+    /// Those of the database; [`DbError::Unsupported`] by default.
+    fn list(&self, query: &Query) -> Result<Page, DbError> {
+        let _ = query;
+        Err(DbError::Unsupported("list"))
+    }
+
+    /// How much is pending, since when, and how much room all takes.
+    ///
+    /// # Errors
+    /// Those of the database; [`DbError::Unsupported`] by default.
+    fn figures(&self) -> Result<Figures, DbError> {
+        Err(DbError::Unsupported("figures"))
+    }
+
     /// At most `limit` whole rows whose ids are greater than `after`, in the order of
     /// the ids' bytes: for moving to another database.
     ///
     /// # Errors
-    /// Those of the database; that it can't do this at all, by default.
+    /// Those of the database; [`DbError::Unsupported`] by default.
     fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
         let _ = (after, limit);
-        Err(DbError::unavailable("this database has no export"))
+        Err(DbError::Unsupported("export"))
     }
 
     /// Stores rows as they are, durably. A row whose id exists with the same type,
     /// endpoint and payload is there already, and is left as it is.
     ///
     /// # Errors
-    /// Those of the database; that it can't do this at all, by default. For a single
-    /// row, [`DbError::Exists`]: its id stands for something else here.
+    /// Those of the database; [`DbError::Unsupported`] by default. For a single row,
+    /// [`DbError::Exists`]: its id stands for something else here.
     fn import(&self, rows: &[Row]) -> Result<Vec<Result<(), DbError>>, DbError> {
         let _ = rows;
-        Err(DbError::unavailable("this database has no import"))
+        Err(DbError::Unsupported("import"))
     }
 
     /// Makes pending rows due at `to` that are due later than `after`, if an attempt was made

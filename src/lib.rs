@@ -25,6 +25,7 @@
 //! | `claims` | which rows are taken, and which lane gets the next free slot |
 //! | `recorder` | group commit of all writes |
 //! | `sender` | attempts, what they lead to, and the threads that make them |
+//! | `metrics` | what is counted and measured |
 //! | `server` | sockets, limits, endpoints |
 //! | [`client`] | the calls of the API for Rust programs |
 //!
@@ -64,6 +65,7 @@ mod claims;
 mod clock;
 mod health;
 mod json;
+mod metrics;
 mod recorder;
 mod sender;
 mod server;
@@ -75,11 +77,13 @@ pub mod drivers;
 pub mod notification;
 pub mod scheduler;
 
-pub use client::{Client, ClientError, ClientOptions, InvalidClient};
+pub use client::{Client, ClientError, ClientOptions, InvalidClient, ListOptions};
 pub use db::{DBDrv, DbError};
 pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;
-pub use notification::{Detail, Id, InvalidId, InvalidParams, Item, Lane, Params, State, Status, Timestamp};
+pub use notification::{
+    Detail, Id, InvalidId, InvalidParams, Item, Lane, Listed, Listing, Params, State, Status, Timestamp, When,
+};
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
 pub use sender::SenderOptions;
 pub use server::{

@@ -17,6 +17,9 @@ mod config;
 mod database;
 mod environment;
 mod import;
+mod list;
+mod reach;
+mod resend;
 mod serve;
 mod services;
 mod systemd;
@@ -47,6 +50,8 @@ fn run() -> Result<ExitCode, Refusal> {
         None => serve::serve(config),
         Some(Command::Check { online }) => check::run(config, &env, completed_by.as_deref(), online),
         Some(Command::Import { from }) => import::run(&from, &config),
+        Some(Command::List(asked)) => list::run(&asked, &config),
+        Some(Command::Resend(asked)) => resend::run(&asked, &config),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     claims::{Claims, Owed},
     db::{Clear, DBDrv, DbError, Sending, Write, Written},
     health::Health,
+    metrics::Metrics,
     notification::{Id, Item, Lane, Timestamp},
 };
 
@@ -113,11 +114,20 @@ impl Recorder {
         db: Arc<dyn DBDrv>,
         claims: Arc<Claims>,
         health: Arc<Health>,
+        metrics: Arc<Metrics>,
         ended: impl Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
-        let writer =
-            Writer { shared: shared.clone(), runtime, db, claims, health, failing: None, probe: None };
+        let writer = Writer {
+            shared: shared.clone(),
+            runtime,
+            db,
+            claims,
+            health,
+            metrics,
+            failing: None,
+            probe: None,
+        };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ended = ended;
             writer.run();
@@ -232,6 +242,7 @@ struct Writer {
     db: Arc<dyn DBDrv>,
     claims: Arc<Claims>,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
     /// Outcomes couldn't be stored: when to try again, after which pause.
     failing: Option<(Instant, Duration)>,
     /// The latest write failed: when to probe, after which pause.
@@ -319,6 +330,7 @@ impl Writer {
             batch.push(write);
             dues.push(due);
         }
+        let begun = Instant::now();
         let written = self.write(&mut batch);
         let owed_writes = batch.split_off(clients.len());
         let owed = owed_writes.into_iter().zip(dues).map(|(write, due)| Owed { write, due });
@@ -326,6 +338,7 @@ impl Writer {
             Ok(mut results) => {
                 self.works();
                 let owed_results = results.split_off(clients.len());
+                self.metrics.committed(begun.elapsed(), &batch, &results, owed_results.len());
                 self.note(&batch, &results);
                 self.answer(clients, results);
                 self.settle(owed.zip(owed_results));

@@ -16,6 +16,7 @@ use crate::{
     db::{DBDrv, DbError, Outcome},
     driver::{Delivery, Drivers, SendError},
     health::Health,
+    metrics::Metrics,
     notification::{Item, Lane, MAX_RESPONSE_BYTES, State, Timestamp},
     recorder::Recorder,
     scheduler::{Attempt, DefaultScheduler, Next, Scheduler},
@@ -70,6 +71,7 @@ pub(crate) struct Sender {
     pub(crate) drivers: Drivers,
     pub(crate) clock: Arc<Clock>,
     pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) max_tries: u32,
     has_lanes: bool,
@@ -92,6 +94,7 @@ impl Sender {
         let slots = max_threads.max(1);
         let clock = Arc::new(Clock::not_before(db.newest()?.unwrap_or(Timestamp::MIN)));
         let health = Arc::new(Health::default());
+        let metrics = Arc::new(Metrics::new(drivers.types()));
         let claims = Arc::new(Claims::new(
             db.clone(),
             drivers.clone(),
@@ -104,8 +107,14 @@ impl Sender {
         claims.note(db.heads()?);
         let ended = Arc::new(Notify::new());
         let watch = Ended { notify: ended.clone(), health: health.clone() };
-        let recorder =
-            Recorder::start(runtime.clone(), db.clone(), claims.clone(), health.clone(), watch.clone())?;
+        let recorder = Recorder::start(
+            runtime.clone(),
+            db.clone(),
+            claims.clone(),
+            health.clone(),
+            metrics.clone(),
+            watch.clone(),
+        )?;
         let recorder = Arc::new(recorder);
         let attempts = Attempts {
             claims: claims.clone(),
@@ -113,6 +122,7 @@ impl Sender {
             clock: clock.clone(),
             scheduler,
             max_tries,
+            metrics: metrics.clone(),
             failures: FailureLog::new(runtime.clone()),
             health: health.clone(),
         };
@@ -131,7 +141,19 @@ impl Sender {
             }
         })?;
         let has_lanes = db.has_lanes();
-        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, workers, ended })
+        Ok(Self {
+            db,
+            drivers,
+            clock,
+            health,
+            metrics,
+            recorder,
+            max_tries,
+            has_lanes,
+            claims,
+            workers,
+            ended,
+        })
     }
 
     /// The lane that a notification waits in.
@@ -236,6 +258,7 @@ struct Attempts {
     clock: Arc<Clock>,
     scheduler: Arc<dyn Scheduler>,
     max_tries: u32,
+    metrics: Arc<Metrics>,
     failures: FailureLog,
     health: Arc<Health>,
 }
@@ -249,9 +272,11 @@ impl Attempts {
         }
         let Some(Begun { item, driver, claim, mut slot }) = found.begun else { return false };
         let delivery = Delivery { id: item.id.as_str(), endpoint: &item.endpoint, content: &item.content };
+        let begun = Instant::now();
         let sent = panic::catch_unwind(AssertUnwindSafe(|| driver.send(&delivery))).unwrap_or_else(|panic| {
             Err(SendError::temporary(format!("the driver panicked: {}", words(&*panic))))
         });
+        self.metrics.attempted(&item.r#type, begun.elapsed(), &sent);
         let ended_at = self.clock.now();
         let mut not_before = None;
         if let Err(error) = &sent {
@@ -265,6 +290,7 @@ impl Attempts {
             }
         }
         let outcome = self.outcome(&item, sent, ended_at, not_before);
+        self.metrics.finished(&item.r#type, outcome.state);
         self.recorder.owe([Owed::outcome(outcome, claim, &mut slot)]);
         drop(slot);
         true

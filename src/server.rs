@@ -26,6 +26,8 @@ use routes::Api;
 mod access;
 mod body;
 mod connection;
+mod endpoint;
+mod list;
 mod listener;
 mod monitor;
 mod reply;

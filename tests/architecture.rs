@@ -17,9 +17,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("clock", &["notification"]),
     ("health", &[]),
     ("claims", &["clock", "db", "driver", "health", "notification"]),
-    ("recorder", &["claims", "db", "health", "notification"]),
-    ("sender", &["claims", "clock", "db", "driver", "health", "notification", "recorder", "scheduler"]),
-    ("server", &["db", "driver", "json", "notification", "recorder", "sender"]),
+    ("metrics", &["db", "driver", "notification"]),
+    ("recorder", &["claims", "db", "health", "metrics", "notification"]),
+    (
+        "sender",
+        &["claims", "clock", "db", "driver", "health", "metrics", "notification", "recorder", "scheduler"],
+    ),
+    ("server", &["db", "driver", "json", "metrics", "notification", "recorder", "sender"]),
     ("config", &[]),
     ("environment", &["config"]),
     ("cli", &["config", "environment"]),
@@ -29,7 +33,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("systemd", &["cli"]),
     ("serve", &["cli", "config", "database", "services", "systemd"]),
     ("check", &["cli", "config", "database", "services"]),
-    ("main", &["check", "cli", "config", "environment", "import", "serve"]),
+    ("reach", &["cli", "config"]),
+    ("list", &["cli", "config", "reach"]),
+    ("resend", &["cli", "config", "list", "reach"]),
+    ("main", &["check", "cli", "config", "environment", "import", "list", "resend", "serve"]),
 ];
 
 /// Crates that only these modules may use.
@@ -52,6 +59,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("listenfd", &["systemd"]),
     ("sd_notify", &["systemd"]),
+    ("prometheus_client", &["metrics"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

@@ -302,6 +302,15 @@ fn ten_methods_make_a_working_server() {
     assert_eq!(api.delete("once"), 200);
     api.clear("/clear", now() + 100);
     assert_eq!((api.find("n"), api.find("once")), (None, None));
+    let listed = api.call("GET", "/list", "").unwrap();
+    assert_eq!((listed.status, listed.json()), (501, json!({ "error": "this database has no list" })));
+    let metrics = api.call("GET", "/metrics", "").unwrap();
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(
+        metrics.contains("\nnotify_healthy 1\n") && metrics.contains("\nnotify_sending 0\n"),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("notify_pending"), "nobody knows");
     audience.none();
 }
 

@@ -11,6 +11,8 @@ mod database;
 mod env_file;
 #[path = "program/environment.rs"]
 mod environment;
+#[path = "program/list_and_resend.rs"]
+mod list_and_resend;
 #[path = "program/listening.rs"]
 mod listening;
 #[path = "program/logs.rs"]

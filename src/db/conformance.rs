@@ -37,7 +37,8 @@
 //!
 //! Cases about lanes, epochs and holds pass at once if
 //! [`has_lanes`](DBDrv::has_lanes) says no, those about leases if
-//! [`is_shared`](DBDrv::is_shared) does. A case fails by a panic that says
+//! [`is_shared`](DBDrv::is_shared) does, those about methods that are
+//! [unsupported](super::DbError::Unsupported) as well. A case fails by a panic that says
 //! what was wrong. What no suite can show from inside one process, that a write
 //! is durable when its method returns, is left to the implementation's own tests.
 
@@ -51,6 +52,7 @@ mod create;
 mod delete;
 mod lanes;
 mod lease;
+mod listing;
 mod moving;
 mod outcome;
 mod pending;
@@ -268,6 +270,16 @@ macro_rules! dbdrv_conformance_cases {
                 release_goes_in_steps
                 hasten_moves_attempted_ones
                 count_pending_stops_at_its_limit;
+            listing:
+                list_of_nothing_is_empty
+                list_is_newest_first
+                list_tells_what_is_known
+                list_keeps_to_what_is_asked_for
+                list_keeps_ids_apart_that_look_alike
+                list_pages_meet_each_row_once
+                list_pages_mind_no_changes
+                list_finds_the_old_among_many
+                figures_tell_what_is_pending;
             moving:
                 export_meets_each_row_once
                 export_tells_all_that_is_known

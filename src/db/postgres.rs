@@ -143,6 +143,7 @@ impl Backend for Server {
     const BY_ID: &'static str = "items";
     const DRIVER: &'static str = "driver";
     const LANES: &'static str = include_str!("postgres/lanes.sql");
+    const HAS_FAILED_FIRST: bool = true;
     const RETURN_INSERTED: &'static str = " on conflict (notify_id) do nothing returning notify_id";
 
     fn connect(&self, purpose: Purpose) -> Result<Connection, Failure> {

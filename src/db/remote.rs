@@ -21,7 +21,9 @@ use self::{
     pool::{Manager, Session},
     sql::Sql,
 };
-use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
+use super::{
+    Claimed, Clear, DBDrv, DbError, Figures, Page, Query, Row, Sending, Unassigned, Wanted, Write, Written,
+};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 pub(super) mod backend;
@@ -29,6 +31,7 @@ mod clear;
 pub(super) mod dsn;
 mod heads;
 mod leases;
+mod listing;
 mod moving;
 mod plan;
 #[cfg(test)]
@@ -252,6 +255,14 @@ impl<B: Backend> DBDrv for Remote<B> {
 
     fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
         self.run(|session| clear::slice(session, clear, sending))
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, DbError> {
+        self.run(|session| listing::page(session, query))
+    }
+
+    fn figures(&self) -> Result<Figures, DbError> {
+        self.run(listing::figures)
     }
 
     fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {

@@ -15,10 +15,13 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, TransactionBehavior};
 
 use self::rows::failed;
-use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
+use super::{
+    Claimed, Clear, DBDrv, DbError, Figures, Page, Query, Row, Sending, Unassigned, Wanted, Write, Written,
+};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 mod clear;
+mod listing;
 mod moving;
 mod open;
 mod reads;
@@ -207,6 +210,14 @@ impl DBDrv for Sqlite {
 
     fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
         self.transact(|writer| clear::slice(writer, clear, sending).map_err(failed))
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, DbError> {
+        self.read(|reader| listing::page(reader, query))
+    }
+
+    fn figures(&self) -> Result<Figures, DbError> {
+        self.read(listing::figures)
     }
 
     fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {

@@ -22,6 +22,11 @@ use super::rows;
 /// many of them were applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
+/// Added since, and nothing that an older version of this program would mind: no new
+/// version of the schema. With millions of failed rows it takes some seconds, once.
+const INDEXES: &str =
+    "create index if not exists items_failed on items(create_at) where cur_state not in (0, 1)";
+
 const FOREIGN_ROWS: &str = include_str!("foreign.sql");
 
 /// Fails to compile against any other table than ours, of whatever version.
@@ -151,6 +156,7 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
         transaction.commit()?;
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(INDEXES)?;
     transaction.execute_batch(FOREIGN_ROWS)?;
     transaction.commit()?;
     Ok(connection)
