@@ -4,9 +4,11 @@ use std::{ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, 
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+mod care;
 mod dsn;
 mod services;
 
+pub(crate) use care::{Care, DbMax};
 pub(crate) use dsn::Dsn;
 pub(crate) use services::Services;
 
@@ -85,6 +87,9 @@ pub(crate) const VARIABLES: &[&Variable] = &[
     &THREADS,
     &HTTP_TIMEOUT,
     &HTTP_STRING,
+    &care::KEEP_SUCCESS,
+    &care::KEEP_FAILED,
+    &care::DB_MAX,
     &services::TG_TOKEN,
     &services::TG_TARGET,
     &services::TG_URL,
@@ -115,6 +120,7 @@ pub(crate) struct Config {
     pub(crate) threads: usize,
     pub(crate) http_timeout: Duration,
     pub(crate) http_string: Option<String>,
+    pub(crate) care: Care,
     pub(crate) services: Services,
     /// What is not wrong, but most likely not meant.
     pub(crate) warnings: Vec<String>,
@@ -200,8 +206,11 @@ impl Config {
         };
         let mut warnings = Vec::new();
         let services = Services::read(env, &mut warnings)?;
+        let dsn = database(env)?;
+        let care = Care::read(env, &dsn, &mut warnings)?;
         Ok(Self {
-            dsn: dsn(env)?,
+            dsn,
+            care,
             bind: env.text(&HTTP_BIND)?.unwrap_or_default(),
             tls,
             token: env.text(&TOKEN)?,
@@ -234,8 +243,13 @@ impl Config {
 
     /// Says that the database can't be opened.
     pub(crate) fn wrong_dsn(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError { name: DSN.name, value: None, takes: reason.to_string() }
+        wrong_dsn(reason)
     }
+}
+
+/// Says that the database can't be opened.
+pub(crate) fn wrong_dsn(reason: impl fmt::Display) -> ConfigError {
+    ConfigError { name: DSN.name, value: None, takes: reason.to_string() }
 }
 
 /// What is told of a value that can't be shown.
@@ -261,7 +275,8 @@ fn url_without_secrets(text: &str) -> String {
     url.into()
 }
 
-fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
+/// The database, whatever the other variables hold.
+pub(crate) fn database(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
     let Some(text) = env.text(&DSN)? else {
         let directories = (env.0)("STATE_DIRECTORY").unwrap_or_default();
         // systemd gives a list if there are several; the first is ours.

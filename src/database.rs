@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use notify_api::DBDrv;
 
-use crate::config::Dsn;
+use crate::config::{DbMax, Dsn};
 
 /// Opens or connects to it; what is wrong is told in a sentence without secrets.
 pub(crate) fn open(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, String> {
+    open_within(dsn, None)
+}
+
+/// The same with a size limit, which only an SQLite file has.
+#[cfg_attr(not(feature = "sqlite"), allow(unused_variables))]
+pub(crate) fn open_within(dsn: &Dsn, max: Option<DbMax>) -> Result<Arc<dyn DBDrv>, String> {
     match dsn {
         #[cfg(feature = "sqlite")]
         Dsn::Sqlite(path) => match notify_api::db::sqlite::Sqlite::open(path) {
-            Ok(db) => Ok(Arc::new(db)),
+            Ok(db) => Ok(Arc::new(match max {
+                Some(DbMax { bytes, name }) => db.max_bytes(bytes, name),
+                None => db,
+            })),
             Err(error) => Err(error.to_string()),
         },
         #[cfg(not(feature = "sqlite"))]

@@ -24,6 +24,7 @@
 //! | [`db`] | where notifications live, and the suite that checks a database |
 //! | `claims` | which rows are taken, and which lane gets the next free slot |
 //! | `recorder` | group commit of all writes |
+//! | `retention` | how long finished notifications are kept |
 //! | `sender` | attempts, what they lead to, and the threads that make them |
 //! | `server` | sockets, limits, endpoints |
 //! | [`client`] | the calls of the API for Rust programs |
@@ -65,6 +66,7 @@ mod clock;
 mod health;
 mod json;
 mod recorder;
+mod retention;
 mod sender;
 mod server;
 
@@ -80,6 +82,7 @@ pub use db::{DBDrv, DbError};
 pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;
 pub use notification::{Detail, Id, InvalidId, InvalidParams, Item, Lane, Params, State, Status, Timestamp};
+pub use retention::Retention;
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
 pub use sender::SenderOptions;
 pub use server::{ApiServer, Certificate, DEFAULT_BODY_LIMIT, Running, Service, StartError, listen};

@@ -21,7 +21,9 @@ use self::{
     pool::{Manager, Session},
     sql::Sql,
 };
-use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
+use super::{
+    Claimed, Clear, Cleared, DBDrv, DbError, Row, Scope, Sending, Unassigned, Wanted, Write, Written,
+};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 pub(super) mod backend;
@@ -102,7 +104,7 @@ impl<B: Backend> Remote<B> {
     fn clear_all(&self, clear: Clear, sending: &Sending) -> Result<(), DbError> {
         let mut rest = Some(clear);
         while let Some(clear) = rest {
-            rest = self.clear_slice(&clear, sending)?;
+            rest = self.clear_slice(&clear, sending)?.rest;
         }
         Ok(())
     }
@@ -163,11 +165,11 @@ impl<B: Backend> DBDrv for Remote<B> {
     }
 
     fn clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, true), sending)
+        self.clear_all(Clear::new(Scope::Finished, before), sending)
     }
 
     fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, false), sending)
+        self.clear_all(Clear::new(Scope::All, before), sending)
     }
 
     fn is_shared(&self) -> bool {
@@ -242,7 +244,7 @@ impl<B: Backend> DBDrv for Remote<B> {
         }
     }
 
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
         self.run(|session| clear::slice(session, clear, sending))
     }
 

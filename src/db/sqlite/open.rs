@@ -16,7 +16,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use super::rows;
+use super::{room::Room, rows};
 
 /// What leads from each version of the schema to the next; `user_version` is how
 /// many of them were applied.
@@ -50,6 +50,7 @@ fn flags() -> OpenFlags {
 pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) readers: Pool<SqliteConnectionManager>,
+    pub(super) room: Room,
     pub(super) lock: File,
 }
 
@@ -57,6 +58,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let name = canonical(path).map_err(|error| OpenError::io(path, error))?;
     let lock = lock(path, &name)?;
     let writer = writer(&name).map_err(|refusal| refusal.of(path))?;
+    let page_bytes = writer
+        .pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))
+        .map_err(|error| Refusal::from(error).of(path))?;
+    let room = Room::new(&name, page_bytes.unsigned_abs()).map_err(|error| OpenError::io(path, error))?;
     let manager = SqliteConnectionManager::file(&name).with_flags(flags()).with_init(|connection| {
         set_up(connection)?;
         connection.pragma_update(None, "query_only", true)
@@ -75,7 +80,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         // The caller gets to hear of it.
         .error_handler(Box::new(NopErrorHandler))
         .build_unchecked(manager);
-    Ok(Opened { writer, readers, lock })
+    Ok(Opened { writer, readers, room, lock })
 }
 
 /// The one name of the file, so that a link to it is locked like the file itself.

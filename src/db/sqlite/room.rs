@@ -1,0 +1,137 @@
+//! Room for new notifications: less than there is on the disk, so that what becomes of
+//! the ones there are can still be stored, and less than the size that was allowed.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+
+use crate::{db::DbError, notification::Item};
+
+/// So much of the disk is left to outcomes and the journal: of a large one this many bytes,
+const RESERVE_BYTES: u64 = 16 << 20;
+
+/// of a small one the so-manieth part.
+const RESERVE_PART: u64 = 16;
+
+/// Once it was full, a part as small as that must be free again, so that it doesn't come and go
+/// with every row.
+const LIMIT_SLACK: u64 = 64;
+const RESERVE_SLACK: u64 = 4;
+
+/// What a row takes beside its texts: numbers, lengths, its places in three indexes.
+const ROW_BYTES: usize = 128;
+
+const PAGES: &str = "pragma page_count";
+const FREE_PAGES: &str = "pragma freelist_count";
+
+/// Where the room is looked up.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// The directory of the file: any file will do to ask how full its file system is.
+    directory: File,
+    page_bytes: u64,
+    limit: OnceLock<Limit>,
+    /// The latest create was refused.
+    was_full: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Limit {
+    bytes: u64,
+    name: String,
+}
+
+impl Room {
+    pub(super) fn new(file: &Path, page_bytes: u64) -> io::Result<Self> {
+        let directory = File::open(file.parent().unwrap_or(Path::new("/")))?;
+        Ok(Self { directory, page_bytes, limit: OnceLock::new(), was_full: AtomicBool::new(false) })
+    }
+
+    /// The database may grow to this size; the first call counts.
+    pub(super) fn limit(&self, bytes: u64, name: String) {
+        let _ = self.limit.set(Limit { bytes, name });
+    }
+
+    /// What there is at the beginning of a transaction. Asking takes a microsecond or two.
+    pub(super) fn look(&self, connection: &Connection) -> rusqlite::Result<Left<'_>> {
+        let was_full = self.was_full.load(Ordering::Relaxed);
+        let mut left = Left { room: self, disk: self.on_disk(was_full), within_limit: u64::MAX };
+        if let Some(Limit { bytes, .. }) = self.limit.get() {
+            let pages = number(connection, PAGES)?.saturating_sub(number(connection, FREE_PAGES)?);
+            let ceiling = if was_full { bytes - bytes / LIMIT_SLACK } else { *bytes };
+            left.within_limit = ceiling.saturating_sub(pages.saturating_mul(self.page_bytes));
+        }
+        Ok(left)
+    }
+
+    fn on_disk(&self, was_full: bool) -> u64 {
+        match rustix::fs::fstatvfs(&self.directory) {
+            // Some file systems don't know their size.
+            Ok(disk) if disk.f_blocks > 0 => {
+                let block = disk.f_frsize;
+                let reserve = reserve(disk.f_blocks.saturating_mul(block));
+                let reserve = if was_full { reserve + reserve / RESERVE_SLACK } else { reserve };
+                disk.f_bavail.saturating_mul(block).saturating_sub(reserve)
+            }
+            // The write itself will tell.
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// What is left to outcomes on a file system of this size.
+fn reserve(size: u64) -> u64 {
+    RESERVE_BYTES.min(size / RESERVE_PART)
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    let number: i64 = connection.prepare_cached(pragma)?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+/// What is left for the creates of one transaction, in bytes.
+pub(super) struct Left<'a> {
+    room: &'a Room,
+    disk: u64,
+    within_limit: u64,
+}
+
+impl Left<'_> {
+    /// Takes the room that this one needs.
+    pub(super) fn take(&mut self, item: &Item) -> Result<(), DbError> {
+        // The id stands in the row and in its index.
+        let texts = 2 * item.id.as_str().len() + item.r#type.len() + item.endpoint.len() + item.content.len();
+        let needed = (texts + ROW_BYTES) as u64;
+        let (Some(disk), Some(within_limit)) =
+            (self.disk.checked_sub(needed), self.within_limit.checked_sub(needed))
+        else {
+            self.room.was_full.store(true, Ordering::Relaxed);
+            return Err(DbError::Full(self.reason(needed)));
+        };
+        (self.disk, self.within_limit) = (disk, within_limit);
+        self.room.was_full.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn reason(&self, needed: u64) -> String {
+        match self.room.limit.get() {
+            Some(Limit { name, .. }) if self.within_limit < needed => format!(
+                "the database has reached {name}: nothing new is stored before old notifications are removed; \
+                 deliveries go on"
+            ),
+            _ => {
+                "the disk is full but for what deliveries need: nothing new is stored before there is room; \
+                  deliveries go on"
+                    .into()
+            }
+        }
+    }
+}
