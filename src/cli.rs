@@ -1,5 +1,7 @@
 //! The command line, and how it ends: a sentence, an exit code.
 
+use std::path::PathBuf;
+
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ErrorKind},
@@ -31,6 +33,31 @@ pub(crate) enum Command {
         /// The other database; - reads it from stdin, since a process list shows arguments.
         #[arg(long, value_name = "DSN")]
         from: String,
+    },
+    /// Copy the SQLite database, also while the server runs. Nothing is overwritten.
+    #[cfg(feature = "sqlite")]
+    Backup {
+        /// The new file; or a directory, for one whose name tells the time.
+        file: PathBuf,
+        /// Remove older copies from the directory, beyond so many in all.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: Option<u16>,
+    },
+    /// Put such a copy in the place of the database, while the server is stopped. What was
+    /// pending when it was made will be sent again.
+    #[cfg(feature = "sqlite")]
+    Restore {
+        /// The copy; it stays.
+        file: PathBuf,
+        /// Also if the database holds notifications; it is kept under another name.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a whole SQLite database, also while the server runs, and change nothing.
+    #[cfg(feature = "sqlite")]
+    Verify {
+        /// Another file than the database.
+        file: Option<PathBuf>,
     },
 }
 

@@ -1,10 +1,17 @@
 //! The database that a DSN names.
 
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use notify_api::DBDrv;
 
 use crate::config::{DbMax, Dsn};
+#[cfg(feature = "sqlite")]
+use crate::{
+    cli::Refusal,
+    config::{self, Environment},
+};
 
 /// Opens or connects to it; what is wrong is told in a sentence without secrets.
 pub(crate) fn open(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, String> {
@@ -39,6 +46,17 @@ pub(crate) fn open_within(dsn: &Dsn, max: Option<DbMax>) -> Result<Arc<dyn DBDrv
         },
         #[cfg(not(feature = "postgres"))]
         Dsn::Postgres(_) => Err(lacks("postgres")),
+    }
+}
+
+/// The file that is the database; a database server has no command like that.
+#[cfg(feature = "sqlite")]
+pub(crate) fn file(env: &Environment<'_>, command: &str) -> Result<PathBuf, Refusal> {
+    match config::database(env).map_err(|error| error.to_string())? {
+        Dsn::Sqlite(path) => Ok(path),
+        server @ (Dsn::MySql(_) | Dsn::Postgres(_)) => {
+            Err(config::wrong_dsn(format_args!("{server} has no {command}")).to_string())
+        }
     }
 }
 

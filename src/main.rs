@@ -11,11 +11,17 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use cli::{Command, EXIT_NO_START, Refusal};
 use config::{Config, Environment};
 
+#[cfg(feature = "sqlite")]
+mod backup;
 mod cli;
 mod config;
 mod database;
 mod import;
+#[cfg(feature = "sqlite")]
+mod restore;
 mod serve;
+#[cfg(feature = "sqlite")]
+mod verify;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|reason| {
@@ -34,11 +40,22 @@ fn run() -> Result<ExitCode, Refusal> {
             return Ok(ExitCode::SUCCESS);
         }
     };
+    let command = match command {
+        // Whatever else is configured, the file can be looked after.
+        #[cfg(feature = "sqlite")]
+        Some(Command::Backup { file, keep }) => return backup::run(&file, keep, &env),
+        #[cfg(feature = "sqlite")]
+        Some(Command::Restore { file, force }) => return restore::run(&file, force, &env),
+        #[cfg(feature = "sqlite")]
+        Some(Command::Verify { file }) => return verify::run(file.as_deref(), &env),
+        Some(Command::Import { from }) => Some(from),
+        None => None,
+    };
     let config = Config::read(&env).map_err(|error| error.to_string())?;
     log_to_stderr(&config);
     match command {
         None => serve::serve(config),
-        Some(Command::Import { from }) => import::run(&from, &config),
+        Some(from) => import::run(&from, &config),
     }
 }
 

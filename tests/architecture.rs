@@ -26,10 +26,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("server", &["db", "driver", "json", "notification", "recorder", "sender"]),
     ("config", &[]),
     ("cli", &["config"]),
-    ("database", &["config"]),
+    ("database", &["cli", "config"]),
+    ("backup", &["cli", "config", "database"]),
+    ("restore", &["cli", "config", "database"]),
+    ("verify", &["cli", "config", "database"]),
     ("import", &["cli", "config", "database"]),
     ("serve", &["cli", "config", "database"]),
-    ("main", &["cli", "config", "import", "serve"]),
+    ("main", &["backup", "cli", "config", "import", "restore", "serve", "verify"]),
 ];
 
 /// Crates that only these modules may use.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
+mod care;
 mod clear;
 mod moving;
 mod open;
@@ -30,6 +31,7 @@ mod rows;
 mod tests;
 mod writes;
 
+pub use care::{CareError, Copied, Restored, Verified, backup, backup_in, restore, verify};
 pub use open::OpenError;
 
 /// A database in one file.

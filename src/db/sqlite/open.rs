@@ -42,7 +42,7 @@ const READERS: u32 = 4;
 const STATEMENTS: usize = 32;
 
 /// Without `CREATE`: a file that is gone must not be replaced by an empty one.
-fn flags() -> OpenFlags {
+pub(super) fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
@@ -103,7 +103,7 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Payloads are nobody else's business. SQLite gives its other files the same mode.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = File::options();
     options.read(true).write(true).truncate(false);
     #[cfg(unix)]
@@ -117,13 +117,18 @@ fn lock(path: &Path, name: &Path) -> Result<File, OpenError> {
     if !name.is_file() {
         return Err(OpenError::io(path, io::Error::other("it is not a regular file")));
     }
+    lock_beside(name)
+}
+
+/// Takes the lock of this file, whether it is there or not.
+pub(super) fn lock_beside(name: &Path) -> Result<File, OpenError> {
     let mut beside = OsString::from(name);
     beside.push(".lock");
     let file =
         private().create(true).open(&beside).map_err(|error| OpenError::io(Path::new(&beside), error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.into() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: name.into() }),
         Err(TryLockError::Error(error)) => Err(OpenError::io(Path::new(&beside), error)),
     }
 }
@@ -135,11 +140,7 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
     if connection.is_readonly("main")? {
         return Err(Refusal::ReadOnly);
     }
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let applied = match usize::try_from(version) {
-        Ok(applied) if applied <= MIGRATIONS.len() => applied,
-        _ => return Err(Refusal::Version(version)),
-    };
+    let applied = applied(&connection)?;
     if is_foreign(&connection, applied)? {
         return Err(Refusal::Foreign);
     }
@@ -159,6 +160,26 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
     transaction.execute_batch(FOREIGN_ROWS)?;
     transaction.commit()?;
     Ok(connection)
+}
+
+/// How many migrations were applied.
+fn applied(connection: &Connection) -> Result<usize, Refusal> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match usize::try_from(version) {
+        Ok(applied) if applied <= MIGRATIONS.len() => Ok(applied),
+        _ => Err(Refusal::Version(version)),
+    }
+}
+
+/// Fails if it isn't a database of ours that this program knows.
+pub(super) fn check(connection: &Connection) -> Result<(), Refusal> {
+    set_up(connection)?;
+    applied(connection)?;
+    connection.prepare(ALL_COLUMNS).map(drop).map_err(|error| match error {
+        rusqlite::Error::SqlInputError { .. } => Refusal::Foreign,
+        error if error.sqlite_error_code() == Some(ErrorCode::Unknown) => Refusal::Foreign,
+        error => error.into(),
+    })
 }
 
 /// Whether it is somebody else's: it isn't empty, but has no table like ours.
@@ -303,7 +324,7 @@ impl Error for OpenError {
 }
 
 /// An [`OpenError`] that has no path yet.
-enum Refusal {
+pub(super) enum Refusal {
     ReadOnly,
     Foreign,
     Journal,
@@ -318,7 +339,7 @@ impl From<rusqlite::Error> for Refusal {
 }
 
 impl Refusal {
-    fn of(self, path: &Path) -> OpenError {
+    pub(super) fn of(self, path: &Path) -> OpenError {
         let path = path.into();
         match self {
             Self::ReadOnly => OpenError::NotWritable { path },

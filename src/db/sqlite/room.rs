@@ -13,6 +13,7 @@ use std::{
 
 use rusqlite::Connection;
 
+use super::rows;
 use crate::{db::DbError, notification::Item};
 
 /// So much of the disk is left to outcomes and the journal: of a large one this many bytes,
@@ -73,28 +74,32 @@ impl Room {
     }
 
     fn on_disk(&self, was_full: bool) -> u64 {
-        match rustix::fs::fstatvfs(&self.directory) {
-            // Some file systems don't know their size.
-            Ok(disk) if disk.f_blocks > 0 => {
-                let block = disk.f_frsize;
-                let reserve = reserve(disk.f_blocks.saturating_mul(block));
-                let reserve = if was_full { reserve + reserve / RESERVE_SLACK } else { reserve };
-                disk.f_bavail.saturating_mul(block).saturating_sub(reserve)
-            }
-            // The write itself will tell.
-            _ => u64::MAX,
-        }
+        // The write itself will tell.
+        let Some(Disk { free, reserve }) = Disk::of(&self.directory) else { return u64::MAX };
+        let reserve = if was_full { reserve + reserve / RESERVE_SLACK } else { reserve };
+        free.saturating_sub(reserve)
     }
 }
 
-/// What is left to outcomes on a file system of this size.
-fn reserve(size: u64) -> u64 {
-    RESERVE_BYTES.min(size / RESERVE_PART)
+/// How full a file system is, in bytes.
+pub(super) struct Disk {
+    pub(super) free: u64,
+    /// So much of that is left to outcomes.
+    pub(super) reserve: u64,
+}
+
+impl Disk {
+    /// That of this file; some don't know.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let disk = rustix::fs::fstatvfs(file).ok().filter(|disk| disk.f_blocks > 0)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let reserve = RESERVE_BYTES.min(bytes(disk.f_blocks) / RESERVE_PART);
+        Some(Self { free: bytes(disk.f_bavail), reserve })
+    }
 }
 
 fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
-    let number: i64 = connection.prepare_cached(pragma)?.query_row([], |row| row.get(0))?;
-    Ok(u64::try_from(number).unwrap_or(0))
+    connection.prepare_cached(pragma)?.query_row([], |row| rows::quantity(row, 0))
 }
 
 /// What is left for the creates of one transaction, in bytes.
