@@ -83,7 +83,7 @@ impl Sqlite {
     /// else goes on, and may make it larger. `name` is what the sentence calls the limit.
     ///
     /// Without a limit they are refused when the disk is full but for 16 MiB, or a
-    /// sixteenth of a small one.
+    /// tenth of a small one.
     #[must_use]
     pub fn max_bytes(self, bytes: u64, name: impl Into<String>) -> Self {
         self.room.limit(bytes, name.into());

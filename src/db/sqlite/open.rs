@@ -32,6 +32,10 @@ const ALL_COLUMNS: &str = "select seq, notify_id, cur_state, tried, next_at, cre
 /// than the time in which a call must be answered.
 const BUSY_TIMEOUT_MS: u32 = 4_000;
 
+/// The journal is used again and again, which is faster than a new one; what it has grown beyond
+/// this, beside somebody who read for long, is given back.
+const JOURNAL_BYTES: i64 = 64 << 20;
+
 /// How long a read waits for a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -150,6 +154,7 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
     if mode != "wal" {
         return Err(Refusal::Journal);
     }
+    connection.pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES, |_| Ok(()))?;
     for (version, migration) in (1..).zip(MIGRATIONS).skip(applied) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;

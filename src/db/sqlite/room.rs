@@ -2,9 +2,9 @@
 //! the ones there are can still be stored, and less than the size that was allowed.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +20,10 @@ use crate::{db::DbError, notification::Item};
 const RESERVE_BYTES: u64 = 16 << 20;
 
 /// of a small one the so-manieth part.
-const RESERVE_PART: u64 = 16;
+const RESERVE_PART: u64 = 10;
+
+/// With so much free there is no need to look closer.
+const PLENTY_BYTES: u64 = 16 * RESERVE_BYTES;
 
 /// Once it was full, a part as small as that must be free again, so that it doesn't come and go
 /// with every row.
@@ -38,6 +41,7 @@ const FREE_PAGES: &str = "pragma freelist_count";
 pub(super) struct Room {
     /// The directory of the file: any file will do to ask how full its file system is.
     directory: File,
+    file: PathBuf,
     page_bytes: u64,
     limit: OnceLock<Limit>,
     /// The latest create was refused.
@@ -53,7 +57,13 @@ struct Limit {
 impl Room {
     pub(super) fn new(file: &Path, page_bytes: u64) -> io::Result<Self> {
         let directory = File::open(file.parent().unwrap_or(Path::new("/")))?;
-        Ok(Self { directory, page_bytes, limit: OnceLock::new(), was_full: AtomicBool::new(false) })
+        Ok(Self {
+            directory,
+            file: file.into(),
+            page_bytes,
+            limit: OnceLock::new(),
+            was_full: AtomicBool::new(false),
+        })
     }
 
     /// The database may grow to this size; the first call counts.
@@ -64,7 +74,7 @@ impl Room {
     /// What there is at the beginning of a transaction. Asking takes a microsecond or two.
     pub(super) fn look(&self, connection: &Connection) -> rusqlite::Result<Left<'_>> {
         let was_full = self.was_full.load(Ordering::Relaxed);
-        let mut left = Left { room: self, disk: self.on_disk(was_full), within_limit: u64::MAX };
+        let mut left = Left { room: self, disk: self.on_disk(connection, was_full)?, within_limit: u64::MAX };
         if let Some(Limit { bytes, .. }) = self.limit.get() {
             let pages = number(connection, PAGES)?.saturating_sub(number(connection, FREE_PAGES)?);
             let ceiling = if was_full { bytes - bytes / LIMIT_SLACK } else { *bytes };
@@ -73,11 +83,19 @@ impl Room {
         Ok(left)
     }
 
-    fn on_disk(&self, was_full: bool) -> u64 {
+    fn on_disk(&self, connection: &Connection, was_full: bool) -> rusqlite::Result<u64> {
         // The write itself will tell.
-        let Some(Disk { free, reserve }) = Disk::of(&self.directory) else { return u64::MAX };
+        let Some(Disk { free, reserve }) = Disk::of(&self.directory) else { return Ok(u64::MAX) };
+        if free > PLENTY_BYTES {
+            return Ok(free - reserve);
+        }
         let reserve = if was_full { reserve + reserve / RESERVE_SLACK } else { reserve };
-        free.saturating_sub(reserve)
+        // Free pages are used before the file grows; but what is in the journal will be in the
+        // file as well.
+        let will_be = number(connection, PAGES)?.saturating_mul(self.page_bytes);
+        let is = fs::metadata(&self.file).map_or(0, |file| file.len());
+        let free = free.saturating_add(number(connection, FREE_PAGES)?.saturating_mul(self.page_bytes));
+        Ok(free.saturating_sub(will_be.saturating_sub(is)).saturating_sub(reserve))
     }
 }
 
