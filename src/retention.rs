@@ -183,6 +183,9 @@ struct Confidence {
 /// How long nothing may have been accepted before a start.
 const IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// A clock that is kept right is set back by no more than that.
+const SLEW: Duration = Duration::from_secs(2);
+
 /// A larger difference between the clocks is a jump.
 const JUMP: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -191,7 +194,7 @@ const STEADY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Confidence {
     fn begin(newest: Option<Timestamp>, wall: Timestamp, at: Instant) -> Self {
-        let is_near = newest.is_some_and(|newest| wall >= newest && wall.since(newest) <= IDLE);
+        let is_near = newest.is_some_and(|newest| wall + SLEW >= newest && wall.since(newest) <= IDLE);
         Self { wall, at, doubtful_since: (!is_near).then_some(at) }
     }
 
