@@ -67,6 +67,31 @@ pub(crate) enum Command {
     List(List),
     /// Make one more attempt for each of some notifications.
     Resend(Resend),
+    /// Copy the SQLite database, also while the server runs. Nothing is overwritten.
+    #[cfg(feature = "sqlite")]
+    Backup {
+        /// The new file; or a directory, for one whose name tells the time.
+        file: PathBuf,
+        /// Remove older copies from the directory, beyond so many in all.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: Option<u16>,
+    },
+    /// Put such a copy in the place of the database, while the server is stopped. What was
+    /// pending when it was made will be sent again.
+    #[cfg(feature = "sqlite")]
+    Restore {
+        /// The copy; it stays.
+        file: PathBuf,
+        /// Also if the database holds notifications; it is kept under another name.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check a whole SQLite database, also while the server runs, and change nothing.
+    #[cfg(feature = "sqlite")]
+    Verify {
+        /// Another file than the database.
+        file: Option<PathBuf>,
+    },
 }
 
 /// What to list.

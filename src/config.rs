@@ -6,6 +6,7 @@ use std::{
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+mod care;
 mod dsn;
 mod env_file;
 mod names;
@@ -13,6 +14,7 @@ mod secrets;
 mod services;
 mod variable;
 
+pub(crate) use care::{Care, DbMax};
 pub(crate) use dsn::Dsn;
 pub(crate) use env_file::EnvFile;
 pub(crate) use names::{unknown_credentials, unknown_variables};
@@ -63,6 +65,9 @@ const VARIABLES: &[&Variable] = &[
     &THREADS,
     &HTTP_TIMEOUT,
     &HTTP_STRING,
+    &care::KEEP_SUCCESS,
+    &care::KEEP_FAILED,
+    &care::DB_MAX,
     &services::TG_TOKEN,
     &services::TG_TARGET,
     &services::TG_URL,
@@ -95,6 +100,7 @@ pub(crate) struct Config {
     pub(crate) threads: usize,
     pub(crate) http_timeout: Duration,
     pub(crate) http_string: Option<String>,
+    pub(crate) care: Care,
     pub(crate) services: Services,
     /// What is not wrong, but most likely not meant.
     pub(crate) warnings: Vec<String>,
@@ -180,8 +186,11 @@ impl Config {
         };
         let mut warnings = Vec::new();
         let services = Services::read(env, &mut warnings)?;
+        let dsn = database(env)?;
+        let care = Care::read(env, &dsn, &mut warnings)?;
         Ok(Self {
-            dsn: dsn(env)?,
+            dsn,
+            care,
             bind: env.text(&HTTP_BIND)?.unwrap_or_default(),
             bind_is_set: (env.0)(HTTP_BIND.name).is_some_and(|value| !value.is_empty()),
             tls,
@@ -215,11 +224,17 @@ impl Config {
 
     /// Says that the database can't be opened.
     pub(crate) fn wrong_dsn(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError::new(DSN.name, None, reason.to_string())
+        wrong_dsn(reason)
     }
 }
 
-fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
+/// Says that the database can't be opened.
+pub(crate) fn wrong_dsn(reason: impl fmt::Display) -> ConfigError {
+    ConfigError::new(DSN.name, None, reason.to_string())
+}
+
+/// The database, whatever the other variables hold.
+pub(crate) fn database(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
     let Some(text) = env.text(&DSN)? else {
         let directories = (env.0)("STATE_DIRECTORY").unwrap_or_default();
         // systemd gives a list if there are several; the first is ours.

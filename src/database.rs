@@ -1,5 +1,7 @@
 //! The database that a DSN names.
 
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
 use std::{
     fs::File,
     io::{self, Read},
@@ -9,14 +11,28 @@ use std::{
 
 use notify_api::DBDrv;
 
-use crate::config::Dsn;
+use crate::config::{DbMax, Dsn};
+#[cfg(feature = "sqlite")]
+use crate::{
+    cli::Refusal,
+    config::{self, Environment},
+};
 
 /// Opens or connects to it; what is wrong is told in a sentence without secrets.
 pub(crate) fn open(dsn: &Dsn) -> Result<Arc<dyn DBDrv>, String> {
+    open_within(dsn, None)
+}
+
+/// The same with a size limit, which only an SQLite file has.
+#[cfg_attr(not(feature = "sqlite"), allow(unused_variables))]
+pub(crate) fn open_within(dsn: &Dsn, max: Option<DbMax>) -> Result<Arc<dyn DBDrv>, String> {
     match dsn {
         #[cfg(feature = "sqlite")]
         Dsn::Sqlite(path) => match notify_api::db::sqlite::Sqlite::open(path) {
-            Ok(db) => Ok(Arc::new(db)),
+            Ok(db) => Ok(Arc::new(match max {
+                Some(DbMax { bytes, name }) => db.max_bytes(bytes, name),
+                None => db,
+            })),
             Err(error) => Err(error.to_string()),
         },
         #[cfg(not(feature = "sqlite"))]
@@ -94,6 +110,17 @@ fn checked(steps: Result<Vec<&str>, impl ToString>) -> Result<String, String> {
     match steps.map_err(|error| error.to_string())?.as_slice() {
         [] => Ok("its table is there".into()),
         steps => Ok(format!("a start begins with {}", steps.join(", "))),
+    }
+}
+
+/// The file that is the database; a database server has no command like that.
+#[cfg(feature = "sqlite")]
+pub(crate) fn file(env: &Environment<'_>, command: &str) -> Result<PathBuf, Refusal> {
+    match config::database(env).map_err(|error| error.to_string())? {
+        Dsn::Sqlite(path) => Ok(path),
+        server @ (Dsn::MySql(_) | Dsn::Postgres(_)) => {
+            Err(config::wrong_dsn(format_args!("{server} has no {command}")).to_string())
+        }
     }
 }
 

@@ -213,16 +213,18 @@ pub trait DBDrv: Send + Sync + 'static {
 
     /// Does a part of [`clear`](Self::clear) or [`force_clear`](Self::force_clear)
     /// that takes a short time: looks at some thousand rows and deletes at most
-    /// 500 of them, in one transaction. Returns where to go on, `None` at the end.
+    /// 500 of them, in one transaction. The default does all at once, and nothing for a
+    /// [`Scope`] of a single state: what can't be removed alone is kept.
     ///
     /// # Errors
     /// Those of the database; nothing was deleted then.
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
-        match clear.finished_only {
-            true => self.clear(clear.before, sending),
-            false => self.force_clear(clear.before, sending),
-        }?;
-        Ok(None)
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
+        match clear.scope {
+            Scope::All => self.force_clear(clear.before, sending)?,
+            Scope::Finished => self.clear(clear.before, sending)?,
+            Scope::Success | Scope::Failed => {}
+        }
+        Ok(Cleared::default())
     }
 
     /// A part of all rows, the newest first: by `create_at`, equal ones in the order of
@@ -392,12 +394,48 @@ pub struct Row {
 /// A clearing under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clear {
-    /// Those created strictly before this go.
+    /// Which ones go,
+    pub scope: Scope,
+    /// if they were created strictly before this.
     pub before: Timestamp,
-    /// Only those in a final state go.
-    pub finished_only: bool,
+    /// What was created before this isn't looked at.
+    pub since: Timestamp,
     /// Where to go on.
     pub cursor: Option<Cursor>,
+}
+
+/// Which notifications a clearing removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Delivered ones.
+    Success,
+    /// Failed ones.
+    Failed,
+    /// Those in a final state.
+    Finished,
+    /// All.
+    All,
+}
+
+impl Scope {
+    /// Whether it removes notifications in this state.
+    pub fn takes(self, state: State) -> bool {
+        match self {
+            Self::Success => state == State::Success,
+            Self::Failed => state == State::Failed,
+            Self::Finished => state != State::Pending,
+            Self::All => true,
+        }
+    }
+}
+
+/// What a slice of a clearing did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// How many it deleted, as far as that is known.
+    pub removed: usize,
+    /// What is left to do, `None` at the end.
+    pub rest: Option<Clear>,
 }
 
 /// A place in the order of creation. What tells rows of one second apart is the
@@ -413,9 +451,9 @@ pub struct Cursor {
 }
 
 impl Clear {
-    /// A clearing from its beginning.
-    pub fn new(before: Timestamp, finished_only: bool) -> Self {
-        Self { before, finished_only, cursor: None }
+    /// A clearing of all those in its scope, from its beginning.
+    pub fn new(scope: Scope, before: Timestamp) -> Self {
+        Self { scope, before, since: Timestamp::MIN, cursor: None }
     }
 }
 

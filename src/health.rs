@@ -30,6 +30,8 @@ impl Health {
     pub(crate) const CLAIMING: Part = "deliveries pause";
     /// Writing to the table.
     pub(crate) const RECORDING: Part = "nothing can be stored";
+    /// Room for new notifications, where everything else can still be stored.
+    pub(crate) const ROOM: Part = "nothing new is taken";
     /// The sender's own threads.
     pub(crate) const SENDER: Part = "the sender has stopped";
 

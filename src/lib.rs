@@ -24,6 +24,7 @@
 //! | [`db`] | where notifications live, and the suite that checks a database |
 //! | `claims` | which rows are taken, and which lane gets the next free slot |
 //! | `recorder` | group commit of all writes |
+//! | `retention` | how long finished notifications are kept |
 //! | `sender` | attempts, what they lead to, and the threads that make them |
 //! | `metrics` | what is counted and measured |
 //! | `server` | sockets, limits, endpoints |
@@ -67,6 +68,7 @@ mod health;
 mod json;
 mod metrics;
 mod recorder;
+mod retention;
 mod sender;
 mod server;
 
@@ -84,6 +86,7 @@ pub use json::InvalidJson;
 pub use notification::{
     Detail, Id, InvalidId, InvalidParams, Item, Lane, Listed, Listing, Params, State, Status, Timestamp, When,
 };
+pub use retention::Retention;
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
 pub use sender::SenderOptions;
 pub use server::{

@@ -11,6 +11,8 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use cli::{Command, EXIT_NO_START, Refusal};
 use config::{Config, Environment};
 
+#[cfg(feature = "sqlite")]
+mod backup;
 mod check;
 mod cli;
 mod config;
@@ -20,9 +22,13 @@ mod import;
 mod list;
 mod reach;
 mod resend;
+#[cfg(feature = "sqlite")]
+mod restore;
 mod serve;
 mod services;
 mod systemd;
+#[cfg(feature = "sqlite")]
+mod verify;
 
 fn main() -> ExitCode {
     run().unwrap_or_else(|reason| {
@@ -42,16 +48,26 @@ fn run() -> Result<ExitCode, Refusal> {
         }
     };
     let completed_by = environment::complete(completion)?;
+    match &command {
+        // Whatever else is configured, the file can be looked after.
+        #[cfg(feature = "sqlite")]
+        Some(Command::Backup { file, keep }) => return backup::run(file, *keep, &env),
+        #[cfg(feature = "sqlite")]
+        Some(Command::Restore { file, force }) => return restore::run(file, *force, &env),
+        #[cfg(feature = "sqlite")]
+        Some(Command::Verify { file }) => return verify::run(file.as_deref(), &env),
+        _ => {}
+    }
     let mut config = Config::read(&env).map_err(|error| error.to_string())?;
     let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     config.warnings.extend(config::unknown_variables(names.iter().map(String::as_str)));
     log_to_stderr(&config);
     match command {
-        None => serve::serve(config),
         Some(Command::Check { online }) => check::run(config, &env, completed_by.as_deref(), online),
         Some(Command::Import { from }) => import::run(&from, &config),
         Some(Command::List(asked)) => list::run(&asked, &config),
         Some(Command::Resend(asked)) => resend::run(&asked, &config),
+        _ => serve::serve(config),
     }
 }
 

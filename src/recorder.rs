@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     claims::{Claims, Owed},
-    db::{Clear, DBDrv, DbError, Sending, Write, Written},
+    db::{Clear, Cleared, DBDrv, DbError, Scope, Sending, Write, Written},
     health::Health,
     metrics::Metrics,
     notification::{Id, Item, Lane, Timestamp},
@@ -86,7 +86,9 @@ struct Client {
 
 struct Clearing {
     clear: Clear,
-    reply: oneshot::Sender<Result<(), DbError>>,
+    /// Slice after slice, to its end.
+    whole: bool,
+    reply: oneshot::Sender<Result<Cleared, DbError>>,
 }
 
 /// Why a write is not even taken.
@@ -127,6 +129,7 @@ impl Recorder {
             metrics,
             failing: None,
             probe: None,
+            full: false,
         };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ended = ended;
@@ -147,10 +150,26 @@ impl Recorder {
         Ok(receiver)
     }
 
-    /// Has rows deleted, a slice at a time between other writes.
-    pub(crate) fn clear(&self, clear: Clear) -> Result<oneshot::Receiver<Result<(), DbError>>, Refusal> {
+    /// Has rows deleted, a slice at a time between other writes. The last slice is the answer.
+    pub(crate) fn clear(&self, clear: Clear) -> Result<oneshot::Receiver<Result<Cleared, DbError>>, Refusal> {
+        self.push_clearing(clear, true)
+    }
+
+    /// Has one slice of that done, and is told what is left to do.
+    pub(crate) fn clear_slice(
+        &self,
+        clear: Clear,
+    ) -> Result<oneshot::Receiver<Result<Cleared, DbError>>, Refusal> {
+        self.push_clearing(clear, false)
+    }
+
+    fn push_clearing(
+        &self,
+        clear: Clear,
+        whole: bool,
+    ) -> Result<oneshot::Receiver<Result<Cleared, DbError>>, Refusal> {
         let (reply, receiver) = oneshot::channel();
-        self.push(|queue| queue.clears.push_back(Clearing { clear, reply }))?;
+        self.push(|queue| queue.clears.push_back(Clearing { clear, whole, reply }))?;
         Ok(receiver)
     }
 
@@ -245,8 +264,10 @@ struct Writer {
     metrics: Arc<Metrics>,
     /// Outcomes couldn't be stored: when to try again, after which pause.
     failing: Option<(Instant, Duration)>,
-    /// The latest write failed: when to probe, after which pause.
+    /// The latest write failed, or nothing new is taken: when to probe, after which pause.
     probe: Option<(Instant, Duration)>,
+    /// The latest create was refused for want of room.
+    full: bool,
 }
 
 impl Writer {
@@ -339,6 +360,7 @@ impl Writer {
                 self.works();
                 let owed_results = results.split_off(clients.len());
                 self.metrics.committed(begun.elapsed(), &batch, &results, owed_results.len());
+                self.look_at_creates(&batch, &results);
                 self.note(&batch, &results);
                 self.answer(clients, results);
                 self.settle(owed.zip(owed_results));
@@ -375,21 +397,48 @@ impl Writer {
             lane: Lane::NONE,
         };
         let delete = Write::Delete { id: item.id.clone() };
-        match self.db.write(&[Write::Create(item), delete], &Sending::default()) {
-            Ok(_) => self.works(),
+        let batch = [Write::Create(item), delete];
+        match self.db.write(&batch, &Sending::default()) {
+            Ok(results) => {
+                self.works();
+                self.look_at_creates(&batch, &results);
+            }
             Err(error) => self.failed(&error),
         }
     }
 
     fn works(&mut self) {
-        self.probe = None;
+        if !self.full {
+            self.probe = None;
+        }
         self.health.works(Health::RECORDING);
     }
 
     fn failed(&mut self, error: &DbError) {
+        self.probe_later();
+        self.health.failed(Health::RECORDING, error);
+    }
+
+    /// Whether there is room for something new.
+    fn look_at_creates(&mut self, batch: &[Write], results: &[Result<Written, DbError>]) {
+        let refused = results.iter().find(|result| matches!(result, Err(DbError::Full(_))));
+        if let Some(Err(reason)) = refused {
+            self.full = true;
+            self.probe_later();
+            self.health.failed(Health::ROOM, reason);
+        } else if self.full {
+            let mut writes = batch.iter().zip(results);
+            if writes.any(|write| matches!(write, (Write::Create(_), Ok(Written::Done)))) {
+                self.full = false;
+                self.probe = None;
+                self.health.works(Health::ROOM);
+            }
+        }
+    }
+
+    fn probe_later(&mut self) {
         let wait = self.probe.map_or(PROBE, |(_, wait)| LONGEST_PROBE.min(wait * 2));
         self.probe = Some((Instant::now() + wait, wait));
-        self.health.failed(Health::RECORDING, error);
     }
 
     /// Tells clients what became of their writes. Waking a task from another thread
@@ -483,18 +532,18 @@ impl Writer {
     fn clear_slice(&mut self, clearing: Clearing) {
         let slice = || {
             let mut claims = self.claims.exclusive();
-            if !clearing.clear.finished_only {
+            if clearing.clear.scope == Scope::All {
                 claims.revoke_all()?;
             }
             self.db.clear_slice(&clearing.clear, claims.sending())
         };
         match slice() {
-            Ok(None) => {
-                let _ = clearing.reply.send(Ok(()));
+            Ok(Cleared { rest: Some(clear), .. }) if clearing.whole => {
+                self.shared.lock().clears.push_back(Clearing { clear, ..clearing });
             }
-            Ok(Some(clear)) => self.shared.lock().clears.push_back(Clearing { clear, ..clearing }),
-            Err(error) => {
-                let _ = clearing.reply.send(Err(error));
+            answer => {
+                // Whoever asked may have gone.
+                let _ = clearing.reply.send(answer);
             }
         }
     }

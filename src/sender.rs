@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use crate::{
     claims::{Answer, Begun, Claims, Owed},
@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     notification::{Item, Lane, MAX_RESPONSE_BYTES, State, Timestamp},
     recorder::Recorder,
+    retention::Retention,
     scheduler::{Attempt, DefaultScheduler, Next, Scheduler},
 };
 
@@ -47,12 +48,20 @@ pub struct SenderOptions {
     pub max_threads: usize,
     /// Where notifications live.
     pub db: Arc<dyn DBDrv>,
+    /// How long finished ones stay there; for ever by default.
+    pub retention: Retention,
 }
 
 impl SenderOptions {
     /// The defaults, with this database.
     pub fn new(db: impl DBDrv) -> Self {
-        Self { max_tries: 32, scheduler: Arc::new(DefaultScheduler), max_threads: 10, db: Arc::new(db) }
+        Self {
+            max_tries: 32,
+            scheduler: Arc::new(DefaultScheduler),
+            max_threads: 10,
+            db: Arc::new(db),
+            retention: Retention::default(),
+        }
     }
 }
 
@@ -61,6 +70,7 @@ impl std::fmt::Debug for SenderOptions {
         f.debug_struct("SenderOptions")
             .field("max_tries", &self.max_tries)
             .field("max_threads", &self.max_threads)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }
@@ -78,6 +88,8 @@ pub(crate) struct Sender {
     claims: Arc<Claims>,
     /// Whom the claims call; they don't own it, since it owns them.
     workers: Arc<Workers>,
+    /// Removes what was kept long enough.
+    retention: Option<JoinHandle<()>>,
     /// Told when a thread has panicked.
     ended: Arc<Notify>,
 }
@@ -89,10 +101,11 @@ impl Sender {
         drivers: Drivers,
         runtime: Handle,
     ) -> Result<Self, SenderError> {
-        let SenderOptions { max_tries, scheduler, max_threads, db } = options;
+        let SenderOptions { max_tries, scheduler, max_threads, db, retention } = options;
         let max_tries = if max_tries == 0 { u32::MAX } else { max_tries };
         let slots = max_threads.max(1);
-        let clock = Arc::new(Clock::not_before(db.newest()?.unwrap_or(Timestamp::MIN)));
+        let newest = db.newest()?;
+        let clock = Arc::new(Clock::not_before(newest.unwrap_or(Timestamp::MIN)));
         let health = Arc::new(Health::default());
         let metrics = Arc::new(Metrics::new(drivers.types()));
         let claims = Arc::new(Claims::new(
@@ -126,6 +139,7 @@ impl Sender {
             failures: FailureLog::new(runtime.clone()),
             health: health.clone(),
         };
+        let handle = runtime.clone();
         let workers = Workers::new(slots, runtime, move || attempts.make_one());
         let called = Arc::downgrade(&workers);
         claims.on_due(move || {
@@ -140,6 +154,7 @@ impl Sender {
                 claims.run_timer();
             }
         })?;
+        let retention = retention.start(recorder.clone(), newest, &handle);
         let has_lanes = db.has_lanes();
         Ok(Self {
             db,
@@ -152,6 +167,7 @@ impl Sender {
             has_lanes,
             claims,
             workers,
+            retention,
             ended,
         })
     }
@@ -191,6 +207,7 @@ impl Sender {
     /// what they led to and closes the database. Those that are cut off are sent
     /// again after the next start. Returns how many these are. Blocks.
     pub(crate) fn stop(&self, deadline: Instant) -> usize {
+        self.stop_removing();
         self.claims.stop();
         self.claims.wait_idle(deadline);
         let cut_off = self.claims.running();
@@ -202,6 +219,12 @@ impl Sender {
         cut_off
     }
 
+    fn stop_removing(&self) {
+        if let Some(retention) = &self.retention {
+            retention.abort();
+        }
+    }
+
     /// From now on no attempt begins.
     pub(crate) fn begin_no_more(&self) {
         self.claims.begin_no_more();
@@ -210,6 +233,7 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        self.stop_removing();
         self.claims.stop();
         self.workers.dismiss();
         self.recorder.close();

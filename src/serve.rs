@@ -99,6 +99,7 @@ async fn start(config: Config, inherited: Option<TcpListener>) -> Result<notify_
         max_threads: config.threads,
         scheduler: Arc::new(DefaultScheduler),
         db,
+        retention: config.care.retention,
     };
     let mut server = ApiServer::new(options);
     let drivers = register_drivers(&mut server, &config, &proxies).map_err(|error| error.to_string())?;
@@ -148,8 +149,8 @@ fn register_drivers(
 }
 
 async fn open(config: &Config) -> Result<Arc<dyn DBDrv>, Refusal> {
-    let dsn = config.dsn.clone();
-    let opened = tokio::task::spawn_blocking(move || database::open(&dsn));
+    let (dsn, max) = (config.dsn.clone(), config.care.db_max.clone());
+    let opened = tokio::task::spawn_blocking(move || database::open_within(&dsn, max));
     let opened = opened.await.unwrap_or_else(|error| Err(error.to_string()));
     opened.map_err(|reason| config.wrong_dsn(reason).to_string())
 }

@@ -221,7 +221,10 @@ macro_rules! dbdrv_conformance_cases {
                 clear_slice_passes_pending_ones
                 clear_slice_keeps_what_is_being_sent
                 clear_slice_stays_short
-                clear_slice_lets_new_ones_in;
+                clear_slice_lets_new_ones_in
+                clear_slice_takes_a_single_state
+                clear_slice_begins_where_it_is_told
+                clear_slice_tells_how_many;
             write:
                 write_of_nothing_answers_nothing
                 write_answers_in_order

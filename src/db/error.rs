@@ -16,6 +16,8 @@ pub enum DbError {
     Refused(String),
     /// This kind of database never does it.
     Unsupported(&'static str),
+    /// There is no room for anything new, though everything else can be stored; says why.
+    Full(String),
     /// The database can't do it now: full, unreachable, locked, broken.
     Unavailable(Box<dyn Error + Send + Sync>),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for DbError {
             Self::Sending => write!(f, "the notification is being sent"),
             Self::Refused(reason) => write!(f, "the database refuses the notification: {reason}"),
             Self::Unsupported(what) => write!(f, "this database has no {what}"),
+            Self::Full(reason) => f.write_str(reason),
             Self::Unavailable(reason) => write!(f, "the database can't answer: {reason}"),
         }
     }

@@ -22,7 +22,8 @@ use self::{
     sql::Sql,
 };
 use super::{
-    Claimed, Clear, DBDrv, DbError, Figures, Page, Query, Row, Sending, Unassigned, Wanted, Write, Written,
+    Claimed, Clear, Cleared, DBDrv, DbError, Figures, Page, Query, Row, Scope, Sending, Unassigned, Wanted,
+    Write, Written,
 };
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
@@ -113,7 +114,7 @@ impl<B: Backend> Remote<B> {
     fn clear_all(&self, clear: Clear, sending: &Sending) -> Result<(), DbError> {
         let mut rest = Some(clear);
         while let Some(clear) = rest {
-            rest = self.clear_slice(&clear, sending)?;
+            rest = self.clear_slice(&clear, sending)?.rest;
         }
         Ok(())
     }
@@ -174,11 +175,11 @@ impl<B: Backend> DBDrv for Remote<B> {
     }
 
     fn clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, true), sending)
+        self.clear_all(Clear::new(Scope::Finished, before), sending)
     }
 
     fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, false), sending)
+        self.clear_all(Clear::new(Scope::All, before), sending)
     }
 
     fn is_shared(&self) -> bool {
@@ -253,7 +254,7 @@ impl<B: Backend> DBDrv for Remote<B> {
         }
     }
 
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
         self.run(|session| clear::slice(session, clear, sending))
     }
 

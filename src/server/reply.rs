@@ -130,7 +130,7 @@ impl From<DbError> for Failure {
             DbError::NotFound => Self::UnknownId,
             DbError::Exists | DbError::Sending => Self::Conflict(error.to_string()),
             DbError::Refused(_) => Self::Invalid(error.to_string()),
-            DbError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            DbError::Full(_) | DbError::Unavailable(_) => Self::Unavailable(error.to_string()),
             DbError::Unsupported(_) => Self::Unsupported(error.to_string()),
         }
     }

@@ -29,7 +29,7 @@ use super::{
     reply::{self, Failure},
 };
 use crate::{
-    db::{Clear, DBDrv, DbError, Write, Written},
+    db::{Clear, DBDrv, DbError, Scope, Write, Written},
     json,
     metrics::Now,
     notification::{Id, Item, Params, Timestamp},
@@ -143,8 +143,8 @@ impl Api {
                 self.write(Write::Delete { id: id(&bytes)? }, memory).await?;
                 Ok(reply::done())
             }
-            Call::Clear => self.clear(before(&bytes)?, true).await,
-            Call::ForceClear => self.clear(before(&bytes)?, false).await,
+            Call::Clear => self.clear(Scope::Finished, before(&bytes)?).await,
+            Call::ForceClear => self.clear(Scope::All, before(&bytes)?).await,
             Call::Result => {
                 let id = id(&bytes)?;
                 let (response, _row) = self.read_whole(move |db| db.result(id.as_str())).await?;
@@ -219,8 +219,8 @@ impl Api {
         answered(receiver).await
     }
 
-    async fn clear(&self, before: Timestamp, finished_only: bool) -> Result<Response, Failure> {
-        let receiver = self.sender.recorder.clear(Clear::new(before, finished_only))?;
+    async fn clear(&self, scope: Scope, before: Timestamp) -> Result<Response, Failure> {
+        let receiver = self.sender.recorder.clear(Clear::new(scope, before))?;
         answered(receiver).await?;
         Ok(reply::done())
     }

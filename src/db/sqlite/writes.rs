@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{self, failed};
+use super::{
+    room::Left,
+    rows::{self, failed},
+};
 use crate::{
     db::{DbError, Outcome, Sending, Write, Written},
     notification::{Id, Item, Lane, State, Timestamp},
@@ -54,9 +57,18 @@ pub(super) const GIVE_UP: &str = "update items set cur_state = 2, \
      response = coalesce(response, cast('its notify_id is not a text in UTF-8' as blob)) where seq = ?1";
 
 /// Does one write of a batch.
-pub(super) fn write(connection: &Connection, write: &Write, sending: &Sending) -> Result<Written, DbError> {
+pub(super) fn write(
+    connection: &Connection,
+    write: &Write,
+    sending: &Sending,
+    room: Option<&mut Left<'_>>,
+) -> Result<Written, DbError> {
     match write {
-        Write::Create(item) => create_or_compare(connection, item),
+        Write::Create(item) => match room.map_or(Ok(()), |room| room.take(item)) {
+            Ok(()) => create_or_compare(connection, item),
+            // A repeat needs none.
+            Err(full) => compare(connection, item)?.ok_or(full),
+        },
         Write::Outcome(outcome) => store(connection, outcome).map_err(failed),
         Write::Resend { id, max_tries, now } => {
             resend(connection, id.as_str(), *max_tries, *now).map(Written::Resent)
@@ -91,24 +103,25 @@ pub(super) fn create(connection: &Connection, item: &Item) -> Result<(), DbError
 
 pub(super) fn create_or_compare(connection: &Connection, item: &Item) -> Result<Written, DbError> {
     match create(connection, item) {
-        Err(DbError::Exists) => compare(connection, item),
+        Err(DbError::Exists) => compare(connection, item)?.ok_or(DbError::Exists),
         done => done.map(|()| Written::Done),
     }
 }
 
-/// How the row that has the id already compares.
-fn compare(connection: &Connection, item: &Item) -> Result<Written, DbError> {
+/// How the row that has the id already compares, if there is one.
+fn compare(connection: &Connection, item: &Item) -> Result<Option<Written>, DbError> {
     connection
         .prepare_cached(STORED)
         .and_then(|mut statement| {
-            statement.query_row([item.id.as_str()], |row| {
+            let exists = statement.query_row([item.id.as_str()], |row| {
                 Ok(Written::Exists {
                     create_at: rows::timestamp(row, 0)?,
                     same: rows::bytes(row, 1)?.as_deref() == Some(item.r#type.as_bytes())
                         && rows::bytes(row, 2)?.as_deref() == Some(item.endpoint.as_bytes())
                         && rows::bytes(row, 3)?.as_deref() == Some(&item.content),
                 })
-            })
+            });
+            exists.optional()
         })
         .map_err(failed)
 }
