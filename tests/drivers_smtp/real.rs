@@ -106,7 +106,8 @@ pub(crate) struct Identity {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
     authority: CertificateDer<'static>,
-    /// The authority's certificate.
+    /// The authority's certificate, for those that run the program.
+    #[allow(dead_code)]
     pub(crate) authority_pem: String,
 }
 

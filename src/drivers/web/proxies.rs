@@ -254,6 +254,7 @@ mod tests {
         assert_eq!((proxy.scheme, proxy.authority.as_str()), ("https", "proxy.test:443"));
         assert_eq!(proxy.authorization.as_ref().unwrap(), "Basic dTpwQHNz");
         assert!(!format!("{proxies:?}").contains("p%40ss"));
+        assert_eq!(proxies.to_string(), "https through proxy.test:443");
     }
 
     #[test]

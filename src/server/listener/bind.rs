@@ -184,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn what_an_address_stands_for() {
+        let resolved =
+            |address| resolve(address).unwrap().iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+        assert_eq!(resolved("127.0.0.1:8080"), ["127.0.0.1:8080"]);
+        assert_eq!(resolved(":8080"), ["[::]:8080"]);
+        assert!(resolve("localhost:80").unwrap().iter().all(|place| place.ip().is_loopback()));
+        let unknown = resolve("no..host:80").unwrap_err().to_string();
+        assert_eq!(unknown, "cannot listen on \"no..host:80\": the host name \"no..host\" is unknown");
+    }
+
+    #[test]
     fn malformed_addresses() {
         for address in [
             "",
