@@ -118,7 +118,7 @@ fn an_original_table_is_taken_over() {
     let before = database.content();
     drop(database.open());
     assert_eq!(database.content(), before, "a second start changes nothing");
-    for index in ["items_due", "items_created", "items_pending_idx", "clear_idx"] {
+    for index in ["items_due", "items_created", "items_failed", "items_pending_idx", "clear_idx"] {
         assert!(before.iter().any(|row| row[0].as_deref() == Some(index)), "{index}");
     }
     servers::check_is_wide_enough(&db);
