@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use notify_api::{Client, ClientError, ListOptions, State};
 
+use super::{
+    list::{self, Table},
+    reach,
+};
 use crate::{
     cli::{EXIT_FAILED, Refusal, Resend},
     config::Config,
-    list::{self, Table},
-    reach,
 };
 
 /// Has them sent again, and says how many.

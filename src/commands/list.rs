@@ -9,10 +9,10 @@ use std::{
 use notify_api::{Client, ClientError, ListOptions, Listed, State, Timestamp};
 use url::Url;
 
+use super::reach;
 use crate::{
     cli::{List, Refusal},
     config::Config,
-    reach,
 };
 
 /// Rows in one call, at most.
