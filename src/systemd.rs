@@ -73,9 +73,9 @@ impl Manager {
         Some(Self { watchdog: sd_notify::watchdog_enabled() })
     }
 
-    /// The database is about to be opened.
-    pub(crate) fn opening(&self) {
-        tell(&[NotifyState::Status("opening the database")]);
+    /// It has begun to start, which may take a while.
+    pub(crate) fn starting(&self) {
+        tell(&[NotifyState::Status("starting")]);
     }
 
     /// It serves.

@@ -40,7 +40,7 @@ async fn run(config: Config, inherited: Option<TcpListener>) -> Result<ExitCode,
     let mut signals = Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let manager = systemd::Manager::from_env();
     if let Some(manager) = &manager {
-        manager.opening();
+        manager.starting();
     }
     let stop_timeout = config.stop_timeout;
     let mut running = tokio::select! {

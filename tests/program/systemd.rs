@@ -196,7 +196,7 @@ fn it_tells_when_it_is_ready_how_it_is_and_that_it_stops() {
     let manager = Manager::new(&home);
     let watchdog = [("WATCHDOG_USEC", "200000"), ("NOTIFY_STOP_TIMEOUT", "5000")];
     let server = start(&home, &watchdog);
-    assert_eq!(manager.told(), "STATUS=opening the database");
+    assert_eq!(manager.told(), "STATUS=starting");
     assert_eq!(manager.told(), "READY=1");
     // Twice in each interval, and before the status, which may take longer.
     for _ in 0..3 {
@@ -234,7 +234,7 @@ fn it_is_ready_only_when_clients_are_served() {
         let named = Manager::variables(&home);
         let output = home.run(&[("NOTIFY_SOCKET", &named[0].1), (variable, value)], &[]);
         assert_eq!(output.status.code(), Some(2));
-        assert_eq!(manager.rest(), ["STATUS=opening the database\n"], "{variable}");
+        assert_eq!(manager.rest(), ["STATUS=starting\n"], "{variable}");
     }
     drop(taken);
     let (socket, named) = (listener(), Manager::variables(&home));

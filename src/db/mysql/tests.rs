@@ -24,9 +24,10 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
         let words = steps.into_iter().map(|mut step| (0..10).map(|column| step.text(column) + " ").collect());
         words.collect::<Vec<String>>().join("\n")
     };
-    let (line, heads, lease) = (
+    let (line, heads, last, lease) = (
         explain(&plans::line::<Server>()),
         explain(&plans::heads::<Server>()),
+        explain(&plans::last_rows::<Server>()),
         explain(&plans::lease::<Server>()),
     );
     let pages = plans::newest_first::<Server>(None);
@@ -35,6 +36,7 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
     Server::request(&mut server, &format!("drop database {name}")).unwrap();
     assert!(line.contains("items_due") && !line.contains("filesort"), "{line}");
     assert!(heads.contains("Using index for group-by") && !heads.contains("filesort"), "{heads}");
+    assert!(last.contains("Using index for group-by") && !last.contains("filesort"), "{last}");
     assert!(lease.contains("PRIMARY") && !lease.contains("items_due"), "{lease}");
     for page in &pages {
         assert!(page.contains("items_created") && !page.contains("filesort"), "{page}");

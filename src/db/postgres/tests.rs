@@ -22,9 +22,10 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
         let steps = Server::request(&mut server, &format!("explain {sql}")).unwrap().remove(0);
         steps.into_iter().map(|mut step| step.text(0) + "\n").collect::<String>()
     };
-    let (line, heads, lease) = (
+    let (line, heads, last, lease) = (
         explain(&plans::line::<Server>()),
         explain(&plans::heads::<Server>()),
+        explain(&plans::last_rows::<Server>()),
         explain(&plans::lease::<Server>()),
     );
     let mut explain_all = |sql: Vec<String>| sql.iter().map(|sql| explain(sql)).collect::<Vec<_>>();
@@ -34,6 +35,7 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
     Server::request(&mut server, &format!("drop schema {name} cascade")).unwrap();
     assert!(line.contains("Index Scan using items_due"), "{line}");
     assert!(heads.contains("items_due") && !heads.contains("Seq Scan on items"), "{heads}");
+    assert!(last.contains("items_due") && !last.contains("Seq Scan on items"), "{last}");
     assert!(lease.contains("Index Scan using items_pkey") && !lease.contains("items_due"), "{lease}");
     for (plans, index) in [(&pages, "items_created"), (&failed, "items_failed"), (&pending, "items_due")] {
         for plan in plans {
@@ -41,6 +43,6 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
             assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
         }
     }
-    assert!(![line, heads, lease].iter().any(|plan| plan.contains("Sort")));
+    assert!(![line, heads, last, lease].iter().any(|plan| plan.contains("Sort")));
     Ok(())
 }
