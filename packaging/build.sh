@@ -5,7 +5,7 @@
 #
 # Everything lands in target/packages/. --quick leaves out lintian and the smoke test. One C compiler, zig's,
 # serves every architecture; it and its wrapper for cargo come from PyPI into a folder of this script's own.
-# REVISION=2 makes a second package of one version.
+# REVISION=2 makes a newer package of one version.
 set -euo pipefail
 shopt -s inherit_errexit nullglob
 cd "$(dirname "$0")/.."
@@ -80,14 +80,19 @@ export CARGO_ZIGBUILD_ZIG_PATH
 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
-export RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/notify-api"
+# Where the sources of this machine lie is not in the program; those of the standard library, if they are installed,
+# are where they are if they aren't.
+RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/notify-api"
+RUSTFLAGS+=" --remap-path-prefix=$(rustc --print sysroot)/lib/rustlib/src/rust"
+RUSTFLAGS+="=/rustc/$(rustc -vV | sed -n 's/^commit-hash: //p')"
+export RUSTFLAGS
 umask 022
 
 UPSTREAM=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 CHANGES=packaging/debian/changelog
-VERSION=$UPSTREAM-${REVISION:-1}
-[ "$(dpkg-parsechangelog -l $CHANGES -S Version)" = "$UPSTREAM-1" ] ||
-    fail "$CHANGES doesn't begin with version $UPSTREAM-1"
+VERSION=$UPSTREAM${REVISION:++$REVISION}
+[ "$(dpkg-parsechangelog -l $CHANGES -S Version)" = "$UPSTREAM" ] ||
+    fail "$CHANGES doesn't begin with version $UPSTREAM"
 UNITS=(packaging/*.service packaging/*.socket packaging/*.timer)
 UNITS=("${UNITS[@]#packaging/}")
 
@@ -116,7 +121,7 @@ deb() { # architecture, binary, licenses
     libc=$(readelf -V "$2" | grep -o 'GLIBC_[0-9.]*' | sed s/GLIBC_// | sort -Vu | tail -1)
 
     install -D -m 755 "$2" "$root/usr/bin/notify-api"
-    install -D -m 600 packaging/notify-api.env "$root/etc/notify-api/notify-api.env"
+    install -D -m 644 packaging/notify-api.env "$root/etc/notify-api/notify-api.env"
     install -d "$root/usr/lib/systemd/system"
     for file in "${UNITS[@]}"; do
         sed 's|/usr/local/bin/notify-api|/usr/bin/notify-api|g' "packaging/$file" >"$root/usr/lib/systemd/system/$file"
@@ -125,7 +130,7 @@ deb() { # architecture, binary, licenses
     install -d "$doc" "$root/usr/share/man/man8" "$root/DEBIAN"
     compressed packaging/notify-api.8 "$root/usr/share/man/man8/notify-api.8.gz"
     sed "1s/(.*)/($VERSION)/" $CHANGES >"$STAGE/changelog"
-    compressed "$STAGE/changelog" "$doc/changelog.Debian.gz"
+    compressed "$STAGE/changelog" "$doc/changelog.gz"
     compressed README.md "$doc/README.md.gz"
     compressed "$3" "$doc/THIRD-PARTY.gz"
     install -m 644 packaging/debian/copyright "$doc/copyright"
