@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what an operator installs: Debian packages, and static tarballs for any Linux.
 #
-#     packaging/build.sh [--quick] [amd64|arm64|armhf]...
+#     packaging/build.sh [--quick] [amd64|arm64|armhf|armv6]...
 #
 # Everything lands in target/packages/. --quick leaves out lintian and the smoke test. One C compiler, zig's,
 # serves every architecture; it and its wrapper for cargo come from PyPI into a folder of this script's own.
@@ -31,11 +31,11 @@ architectures=()
 for argument; do
     case $argument in
     --quick) quick=yes ;;
-    amd64 | arm64 | armhf) architectures+=("$argument") ;;
-    *) fail "unknown argument $argument; usage: packaging/build.sh [--quick] [amd64|arm64|armhf]..." ;;
+    amd64 | arm64 | armhf | armv6) architectures+=("$argument") ;;
+    *) fail "unknown argument $argument; usage: packaging/build.sh [--quick] [amd64|arm64|armhf|armv6]..." ;;
     esac
 done
-[ ${#architectures[@]} -gt 0 ] || architectures=(amd64 arm64 armhf)
+[ ${#architectures[@]} -gt 0 ] || architectures=(amd64 arm64 armhf armv6)
 
 ### What it needs
 
@@ -56,6 +56,7 @@ if [ -z "$quick" ]; then
         case $architecture in
         arm64) need qemu-aarch64-static qemu-user-static; need /usr/aarch64-linux-gnu/lib/libc.so.6 libc6-arm64-cross ;;
         armhf) need qemu-arm-static qemu-user-static; need /usr/arm-linux-gnueabihf/lib/libc.so.6 libc6-armhf-cross ;;
+        armv6) need qemu-arm-static qemu-user-static ;;
         esac
     done
 fi
@@ -96,11 +97,22 @@ VERSION=$UPSTREAM${REVISION:++$REVISION}
 UNITS=(packaging/*.service packaging/*.socket packaging/*.timer)
 UNITS=("${UNITS[@]#packaging/}")
 
-compile() { # target, glibc version for zig
-    rustup target list --installed | grep -qx "$1" || rustup target add "$1" >&2
+zigbuild() { # target, as zig names it; others for cargo
     step "compile for $1" >&2
-    "$TOOLS/bin/cargo-zigbuild" zigbuild --release --locked --bin notify-api --target "$1${2:+.$2}" >&2
-    echo "target/$1/release/notify-api"
+    "$TOOLS/bin/cargo-zigbuild" zigbuild --release --locked --bin notify-api --target "$@" >&2
+    echo "target/${1%.2.*}/release/notify-api"
+}
+
+compile() { # target, glibc version for zig
+    rustup target list --installed | grep -x "$1" >/dev/null || rustup target add "$1" >&2
+    zigbuild "$1${2:+.$2}"
+}
+
+# For a processor that rustup has no standard library for, or not everywhere: from its source. That is a feature of
+# nightly compilers, which a stable one has, too, if it is told that it is building itself.
+compile_all() { # target
+    rustup component add rust-src >&2
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$RUSTFLAGS -Clink-self-contained=no" zigbuild "$1" -Zbuild-std=std,panic_unwind
 }
 
 compressed() { # file, target path
@@ -110,7 +122,7 @@ compressed() { # file, target path
 
 ### Debian package
 
-deb() { # architecture, binary, licenses
+deb() { # architecture, binary
     local root=$STAGE/deb-$1 file
     local doc=$root/usr/share/doc/notify-api
     step "package for $1"
@@ -121,7 +133,7 @@ deb() { # architecture, binary, licenses
     libc=$(readelf -V "$2" | grep -o 'GLIBC_[0-9.]*' | sed s/GLIBC_// | sort -Vu | tail -1)
 
     install -D -m 755 "$2" "$root/usr/bin/notify-api"
-    install -D -m 644 packaging/notify-api.env "$root/etc/notify-api/notify-api.env"
+    install -D -m 644 packaging/notify-api.env "$root/usr/share/notify-api/notify-api.env"
     install -d "$root/usr/lib/systemd/system"
     for file in "${UNITS[@]}"; do
         sed 's|/usr/local/bin/notify-api|/usr/bin/notify-api|g' "packaging/$file" >"$root/usr/lib/systemd/system/$file"
@@ -132,26 +144,27 @@ deb() { # architecture, binary, licenses
     sed "1s/(.*)/($VERSION)/" $CHANGES >"$STAGE/changelog"
     compressed "$STAGE/changelog" "$doc/changelog.gz"
     compressed README.md "$doc/README.md.gz"
-    compressed "$3" "$doc/THIRD-PARTY.gz"
+    compressed "$STAGE/third-party" "$doc/THIRD-PARTY.gz"
     install -m 644 packaging/debian/copyright "$doc/copyright"
 
-    for file in postinst prerm postrm; do
+    local scripts=(postinst prerm postrm)
+    [ "$1" != armhf ] || scripts+=(preinst)
+    for file in "${scripts[@]}"; do
         sed "s/@UNITS@/${UNITS[*]}/" packaging/debian/$file >"$root/DEBIAN/$file"
         chmod 755 "$root/DEBIAN/$file"
     done
-    echo /etc/notify-api/notify-api.env >"$root/DEBIAN/conffiles"
     sed -e "s/@VERSION@/$VERSION/; s/@ARCHITECTURE@/$1/; s/@LIBC@/$libc/" \
         -e "s/@SIZE@/$(du -k -s --apparent-size --exclude=DEBIAN "$root" | cut -f1)/" \
         packaging/debian/control >"$root/DEBIAN/control"
     (cd "$root" && find . -type f ! -path './DEBIAN/*' -printf '%P\0' | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
-    chmod 644 "$root"/DEBIAN/{conffiles,control,md5sums}
+    chmod 644 "$root"/DEBIAN/{control,md5sums}
     # xz, since the dpkg of Debian 11 knows nothing newer.
     dpkg-deb --root-owner-group -Zxz --build "$root" "$OUT/notify-api_${VERSION}_$1.deb"
 }
 
 ### Tarball
 
-tarball() { # architecture, binary, licenses
+tarball() { # architecture, binary
     local name=notify-api-$UPSTREAM-linux-$1 file
     local root=$STAGE/$name
     step "tarball for $1"
@@ -159,7 +172,7 @@ tarball() { # architecture, binary, licenses
     install -D -m 755 "$2" "$root/notify-api"
     install -m 755 packaging/tarball/install.sh packaging/tarball/uninstall.sh "$root"
     install -m 644 LICENSE README.md packaging/notify-api.env packaging/notify-api.8 packaging/notify-api.bash "$root"
-    install -m 644 "$3" "$root/THIRD-PARTY"
+    install -m 644 "$STAGE/third-party" "$root/THIRD-PARTY"
     for file in "${UNITS[@]}"; do
         install -m 644 "packaging/$file" "$root"
     done
@@ -168,27 +181,35 @@ tarball() { # architecture, binary, licenses
 }
 
 mkdir -p "$OUT"
+checked() { # command: what --quick leaves out
+    [ -n "$quick" ] || "$@"
+}
+
+both() { # architecture, target of its package, target of its tarball if it has one
+    local binary
+    binary=$(compile "$2" "$GLIBC")
+    deb "$1" "$binary"
+    checked lintian --fail-on error,warning "$OUT/notify-api_${VERSION}_$1.deb"
+    checked packaging/smoke.sh "$binary"
+    [ -n "${3-}" ] || return 0
+    binary=$(compile "$3")
+    tarball "$1" "$binary"
+    checked packaging/smoke.sh "$binary"
+}
+
+mkdir -p "$OUT"
+packaging/third-party.py >"$STAGE/third-party"
 for architecture in "${architectures[@]}"; do
-    static=
     case $architecture in
-    amd64) gnu=x86_64-unknown-linux-gnu static=x86_64-unknown-linux-musl ;;
-    arm64) gnu=aarch64-unknown-linux-gnu static=aarch64-unknown-linux-musl ;;
-    armhf) gnu=armv7-unknown-linux-gnueabihf ;;
+    amd64) both amd64 x86_64-unknown-linux-gnu x86_64-unknown-linux-musl ;;
+    arm64) both arm64 aarch64-unknown-linux-gnu aarch64-unknown-linux-musl ;;
+    armhf) both armhf armv7-unknown-linux-gnueabihf ;;
+    armv6) # No Debian runs on it, but Raspberry Pi OS, whose armhf it is, does.
+        binary=$(compile_all arm-unknown-linux-musleabihf)
+        tarball armv6 "$binary"
+        checked packaging/smoke.sh "$binary"
+        ;;
     esac
-    packaging/third-party.py "$gnu" >"$STAGE/third-party"
-    binary=$(compile "$gnu" "$GLIBC")
-    deb "$architecture" "$binary" "$STAGE/third-party"
-    if [ -z "$quick" ]; then
-        step "lintian"
-        lintian --fail-on error,warning "$OUT/notify-api_${VERSION}_$architecture.deb"
-        step "smoke test"
-        packaging/smoke.sh "$binary"
-    fi
-    if [ -n "$static" ]; then
-        binary=$(compile "$static")
-        tarball "$architecture" "$binary" "$STAGE/third-party"
-        [ -n "$quick" ] || packaging/smoke.sh "$binary"
-    fi
 done
 
 step "done"

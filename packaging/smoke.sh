@@ -4,7 +4,7 @@
 #     packaging/smoke.sh BINARY...
 #
 # A binary of another architecture runs in qemu-user, with the C library of Debian's cross packages if it isn't
-# static; QEMU_CPU=arm1176 chooses a processor.
+# static, and one for ARMv6 on a processor like that of the first Pi.
 set -euo pipefail
 
 WORK=$(mktemp -d)
@@ -81,12 +81,13 @@ read -r plain secure <"$WORK/ports"
 ### The program
 
 emulator() { # binary: what it takes to run it here
-    local machine
+    local machine processor=max
+    ! readelf -A "$1" | grep -q 'CPU_arch: v6$' || processor=arm1176
     machine=$(readelf -h "$1" | sed -n 's/ *Machine: *//p')
     case $(uname -m):$machine in
     x86_64:*X86-64 | aarch64:AArch64 | armv*:ARM) ;;
     *:AArch64) echo qemu-aarch64-static -L /usr/aarch64-linux-gnu ;;
-    *:ARM) echo qemu-arm-static -L /usr/arm-linux-gnueabihf ;;
+    *:ARM) echo qemu-arm-static -cpu $processor -L /usr/arm-linux-gnueabihf ;;
     *) fail "can't run $1, which is for $machine" ;;
     esac
 }

@@ -32,9 +32,8 @@ replace 644 notify-api.8 /usr/local/share/man/man8/notify-api.8
 replace 644 notify-api.bash /usr/local/share/bash-completion/completions/notify-api
 
 mkdir -p /etc/notify-api
-if [ ! -e /etc/notify-api/notify-api.env ]; then
-    install -m 600 notify-api.env /etc/notify-api/notify-api.env
-fi
+[ -e /etc/notify-api/credentials ] || install -d -m 700 /etc/notify-api/credentials
+[ -e /etc/notify-api/notify-api.env ] || install -m 600 notify-api.env /etc/notify-api/notify-api.env
 
 if ! command -v systemctl >/dev/null; then
     echo "There is no systemd here. Let your init system start this, as a user of its own that may write to a folder"
