@@ -150,7 +150,7 @@ deb() { # architecture, binary
     local scripts=(postinst prerm postrm)
     [ "$1" != armhf ] || scripts+=(preinst)
     for file in "${scripts[@]}"; do
-        sed "s/@UNITS@/${UNITS[*]}/" packaging/debian/$file >"$root/DEBIAN/$file"
+        sed "s/@UNITS@/${UNITS[*]}/" "packaging/debian/$file" >"$root/DEBIAN/$file"
         chmod 755 "$root/DEBIAN/$file"
     done
     sed -e "s/@VERSION@/$VERSION/; s/@ARCHITECTURE@/$1/; s/@LIBC@/$libc/" \
