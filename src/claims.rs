@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
+
 use crate::{
     clock::Clock,
     db::{DBDrv, DbError, Sending},
@@ -46,6 +48,10 @@ const MAX_UNRECORDED: usize = 64;
 
 /// The same for the bytes of their responses.
 const MAX_UNRECORDED_BYTES: isize = 8 << 20;
+
+/// How long the timer sleeps at most while something is pending: nothing tells when the wall
+/// clock is set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
 
 /// How long claiming pauses after the database failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -105,6 +111,8 @@ struct Inner {
     paused: Option<(Instant, Duration)>,
     /// When the timer will go off.
     armed: Option<Timestamp>,
+    /// Who waits for the timer to go round.
+    rounds: Vec<oneshot::Sender<()>>,
 }
 
 /// What the recorder tells.
@@ -152,6 +160,7 @@ impl Claims {
             unrecordable: false,
             paused: None,
             armed: None,
+            rounds: Vec::new(),
         };
         Self {
             db,
@@ -269,8 +278,11 @@ impl Claims {
                     break;
                 }
             }
+            for round in state.rounds.drain(..) {
+                let _ = round.send(());
+            }
             state.armed = state.lanes.next_timer();
-            let due = state.armed.map(|at| self.clock.until(at));
+            let due = state.armed.map(|at| self.clock.until(at).min(LONGEST_SLEEP));
             let resumed = state.paused.map(|(until, _)| until.saturating_duration_since(Instant::now()));
             // While claiming is paused, whatever is due has to wait for that.
             let wait = resumed.filter(|left| !left.is_zero()).or(due);
@@ -284,6 +296,20 @@ impl Claims {
                 None => self.timer.wait(state).expect(POISONED),
             };
         }
+        state.rounds.clear();
+    }
+
+    /// Has the timer go round once, whatever is due. Waits for the lock. What is returned fails
+    /// when there is no timer any more.
+    pub(crate) fn round(&self) -> oneshot::Receiver<()> {
+        let (went, round) = oneshot::channel();
+        let mut state = self.lock();
+        if !self.is_stopping() {
+            state.rounds.push(went);
+            self.timer.notify_one();
+        }
+        self.unlock(state);
+        round
     }
 
     /// From now on no attempt begins. Never waits.

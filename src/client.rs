@@ -1,4 +1,4 @@
-//! A client of the service, for Rust programs: all nine calls, blocking.
+//! A client of the service, for Rust programs: its calls, blocking.
 
 use std::{fmt, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
         tls::Trust,
         web::{Answer, BaseUrl, Ending, Failure, InvalidUrl, Proxies, Request, WebClient, WebOptions},
     },
-    notification::{Detail, Id, MAX_RESPONSE_BYTES, Params, Status, Timestamp},
+    notification::{Detail, Id, Listing, MAX_RESPONSE_BYTES, Params, State, Status, Timestamp, When},
 };
 
 /// The longest answer that is read: a detail holds a payload and a response,
@@ -168,6 +168,32 @@ impl Client {
         self.call("forceClear", &Before { before }).map(drop)
     }
 
+    /// A part of all notifications, the newest first.
+    ///
+    /// ```no_run
+    /// use notify_api::{Client, ClientOptions, ListOptions, State};
+    ///
+    /// let client = Client::new("http://127.0.0.1:8080", ClientOptions::default())?;
+    /// let mut failed = ListOptions { state: Some(State::Failed), since: Some("1d".parse()?), ..ListOptions::default() };
+    /// loop {
+    ///     let listing = client.list(&failed)?;
+    ///     for item in listing.items {
+    ///         println!("{}: {}", item.id, item.response.unwrap_or_default());
+    ///     }
+    ///     failed.after = match listing.next {
+    ///         None => break,
+    ///         next => next,
+    ///     };
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ClientError::Rejected`] if the server doesn't take the options, among others.
+    pub fn list(&self, options: &ListOptions) -> Result<Listing, ClientError> {
+        read(&self.exchange(&options.path(), None)?)
+    }
+
     fn hand_over(&self, path: &str, params: &Params) -> Result<Id, ClientError> {
         let answer = self.call(path, params)?;
         let id = answer.headers.get("Notification-Id").and_then(|value| value.to_str().ok());
@@ -179,10 +205,17 @@ impl Client {
 
     fn call(&self, path: &str, body: &impl Serialize) -> Result<Answer, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| ClientError::Rejected(error.to_string()))?;
+        self.exchange(path, Some(&body))
+    }
+
+    fn exchange(&self, path: &str, body: Option<&[u8]>) -> Result<Answer, ClientError> {
         let uri = self.base.join(path).map_err(|error| ClientError::Rejected(error.to_string()))?;
-        let mut headers = vec![("Content-Type".to_owned(), HeaderValue::from_static("application/json"))];
+        let mut headers = Vec::new();
+        if body.is_some() {
+            headers.push(("Content-Type".to_owned(), HeaderValue::from_static("application/json")));
+        }
         headers.extend(self.authorization.clone().map(|value| ("Authorization".to_owned(), value)));
-        let request = Request { uri, headers, body: Some(&body) };
+        let request = Request { uri, headers, body };
         let answer = self.web.exchange_up_to(&request, MAX_ANSWER_BYTES)?;
         if answer.status != StatusCode::OK {
             return Err(refusal(&answer));
@@ -194,6 +227,47 @@ impl Client {
                 Err(ClientError::Unreachable("the server's answer was cut off".into()))
             }
         }
+    }
+}
+
+/// What [`Client::list`] asks for: by default the newest 100 of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// Only those of this type.
+    pub r#type: Option<String>,
+    /// Only those accepted then or later.
+    pub since: Option<When>,
+    /// Only those accepted before.
+    pub before: Option<When>,
+    /// At most so many, 1 to 1000.
+    pub limit: Option<usize>,
+    /// Goes on where another listing ended: its [`next`](Listing::next).
+    pub after: Option<String>,
+}
+
+impl ListOptions {
+    fn path(&self) -> String {
+        let Self { state, r#type, since, before, limit, after } = self;
+        let pairs = [
+            ("state", state.map(|state| (state as u8).to_string())),
+            ("type", r#type.clone()),
+            ("since", since.map(|since| since.to_string())),
+            ("before", before.map(|before| before.to_string())),
+            ("limit", limit.map(|limit| limit.to_string())),
+            ("after", after.clone()),
+        ];
+        let mut path = String::from("list");
+        for (number, (name, value)) in
+            pairs.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))).enumerate()
+        {
+            path.push(if number == 0 { '?' } else { '&' });
+            path.push_str(name);
+            path.push('=');
+            path.extend(url::form_urlencoded::byte_serialize(value.as_bytes()));
+        }
+        path
     }
 }
 

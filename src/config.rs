@@ -1,53 +1,33 @@
 //! What the environment says: one table of variables feeds the parser and `-h`.
 
-use std::{ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    borrow::Cow, ffi::OsString, fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
+};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+mod care;
 mod dsn;
+mod env_file;
+mod names;
+mod secrets;
 mod services;
+mod variable;
 
+pub(crate) use care::{Care, DbMax};
 pub(crate) use dsn::Dsn;
+pub(crate) use env_file::EnvFile;
+pub(crate) use names::{unknown_credentials, unknown_variables};
+pub(crate) use secrets::{CREDENTIALS, Place};
 pub(crate) use services::Services;
-
-/// An environment variable.
-pub(crate) struct Variable {
-    pub(crate) name: &'static str,
-    /// What an unset one stands for; empty if that is nothing.
-    pub(crate) default: &'static str,
-    pub(crate) meaning: &'static str,
-    pub(crate) secrecy: Secrecy,
-}
-
-/// Who may see a variable's value.
-#[derive(Clone, Copy)]
-pub(crate) enum Secrecy {
-    Public,
-    /// Nobody.
-    Secret,
-    /// The password in it is a secret; this hides it.
-    Hides(fn(&str) -> String),
-}
-
-impl Variable {
-    const fn new(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Public }
-    }
-
-    const fn url(name: &'static str, default: &'static str, meaning: &'static str) -> Self {
-        Self { name, default, meaning, secrecy: Secrecy::Hides(url_without_secrets) }
-    }
-
-    const fn secret(name: &'static str, meaning: &'static str) -> Self {
-        Self { name, default: "", meaning, secrecy: Secrecy::Secret }
-    }
-}
+use variable::{SET, Secrecy, Variable, url_without_secrets};
 
 const DSN: Variable = Variable {
     name: "NOTIFY_DSN",
     default: "",
     meaning: "database: a path or sqlite:PATH, mysql://…, postgres://… [default: notify.db in $STATE_DIRECTORY, else here]",
     secrecy: Secrecy::Hides(Dsn::masked),
+    has_file: true,
 };
 const HTTP_BIND: Variable =
     Variable::new("NOTIFY_HTTP_BIND", "127.0.0.1:8080", "address to listen on; :8080 is every interface");
@@ -72,7 +52,7 @@ const HTTP_STRING: Variable = Variable::new(
 );
 
 /// All there are, in the order of `-h`.
-pub(crate) const VARIABLES: &[&Variable] = &[
+const VARIABLES: &[&Variable] = &[
     &DSN,
     &HTTP_BIND,
     &TLS_CERT,
@@ -85,6 +65,9 @@ pub(crate) const VARIABLES: &[&Variable] = &[
     &THREADS,
     &HTTP_TIMEOUT,
     &HTTP_STRING,
+    &care::KEEP_SUCCESS,
+    &care::KEEP_FAILED,
+    &care::DB_MAX,
     &services::TG_TOKEN,
     &services::TG_TARGET,
     &services::TG_URL,
@@ -105,6 +88,8 @@ pub(crate) const VARIABLES: &[&Variable] = &[
 pub(crate) struct Config {
     pub(crate) dsn: Dsn,
     pub(crate) bind: String,
+    /// The address isn't the default one by default.
+    pub(crate) bind_is_set: bool,
     /// Certificate chain and private key.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) token: Option<String>,
@@ -115,6 +100,7 @@ pub(crate) struct Config {
     pub(crate) threads: usize,
     pub(crate) http_timeout: Duration,
     pub(crate) http_string: Option<String>,
+    pub(crate) care: Care,
     pub(crate) services: Services,
     /// What is not wrong, but most likely not meant.
     pub(crate) warnings: Vec<String>,
@@ -123,10 +109,16 @@ pub(crate) struct Config {
 /// A variable that doesn't hold what it takes.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// `None` for a secret.
     value: Option<String>,
     takes: String,
+}
+
+impl ConfigError {
+    fn new(name: impl Into<Cow<'static, str>>, value: Option<String>, takes: impl Into<String>) -> Self {
+        Self { name: name.into(), value, takes: takes.into() }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -143,14 +135,19 @@ impl fmt::Display for ConfigError {
 pub(crate) struct Environment<'a>(pub(crate) &'a dyn Fn(&str) -> Option<OsString>);
 
 impl Environment<'_> {
-    /// The value of a variable; an empty one is an unset one.
+    /// What a variable holds; an empty one is an unset one.
+    fn raw(&self, name: &str) -> Option<OsString> {
+        (self.0)(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable, or of the file that holds it.
     fn text(&self, variable: &Variable) -> Result<Option<String>, ConfigError> {
-        let value = (self.0)(variable.name).filter(|value| !value.is_empty());
+        let value = if variable.has_file { secrets::find(self, variable)? } else { self.raw(variable.name) };
         let value = value.map(OsString::into_string).transpose().map_err(|bytes| {
             // What is no text can't be searched for secrets.
             let is_public = matches!(variable.secrecy, Secrecy::Public);
             let value = is_public.then(|| bytes.to_string_lossy().into_owned());
-            ConfigError { name: variable.name, value, takes: "it takes UTF-8 text".into() }
+            ConfigError::new(variable.name, value, "it takes UTF-8 text")
         })?;
         let default = Some(variable.default).filter(|default| !default.is_empty());
         Ok(value.or_else(|| default.map(str::to_owned)))
@@ -170,18 +167,7 @@ impl Environment<'_> {
     }
 
     fn path(&self, variable: &Variable) -> Option<PathBuf> {
-        (self.0)(variable.name).filter(|value| !value.is_empty()).map(PathBuf::from)
-    }
-}
-
-impl Variable {
-    fn wrong(&self, value: &str, takes: impl Into<String>) -> ConfigError {
-        let value = match self.secrecy {
-            Secrecy::Public => Some(value.to_owned()),
-            Secrecy::Hides(hide) => Some(hide(value)).filter(|shown| shown != SET),
-            Secrecy::Secret => None,
-        };
-        ConfigError { name: self.name, value, takes: takes.into() }
+        self.raw(variable.name).map(PathBuf::from)
     }
 }
 
@@ -200,9 +186,13 @@ impl Config {
         };
         let mut warnings = Vec::new();
         let services = Services::read(env, &mut warnings)?;
+        let dsn = database(env)?;
+        let care = Care::read(env, &dsn, &mut warnings)?;
         Ok(Self {
-            dsn: dsn(env)?,
+            dsn,
+            care,
             bind: env.text(&HTTP_BIND)?.unwrap_or_default(),
+            bind_is_set: (env.0)(HTTP_BIND.name).is_some_and(|value| !value.is_empty()),
             tls,
             token: env.text(&TOKEN)?,
             body_limit: env.number(&BODY_LIMIT, 1..=32 << 20)?,
@@ -229,39 +219,22 @@ impl Config {
 
     /// Says that the certificate or its key is wrong.
     pub(crate) fn wrong_tls(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError { name: "NOTIFY_TLS_CERT, NOTIFY_TLS_KEY", value: None, takes: reason.to_string() }
+        ConfigError::new("NOTIFY_TLS_CERT, NOTIFY_TLS_KEY", None, reason.to_string())
     }
 
     /// Says that the database can't be opened.
     pub(crate) fn wrong_dsn(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError { name: DSN.name, value: None, takes: reason.to_string() }
+        wrong_dsn(reason)
     }
 }
 
-/// What is told of a value that can't be shown.
-const SET: &str = "set";
-
-/// A URL for the eyes of anybody: tokens stand in its query as well.
-fn url_without_secrets(text: &str) -> String {
-    const STARS: &str = "***";
-    let Some(mut url) = url::Url::parse(text).ok().filter(url::Url::has_host) else {
-        // It may be anything, for instance `user:password@host`.
-        return if text.contains(['@', '?', '#']) { SET.into() } else { text.into() };
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        let _ = url.set_username(STARS);
-        let _ = url.set_password(None);
-    }
-    if url.query().is_some() {
-        url.set_query(Some(STARS));
-    }
-    if url.fragment().is_some() {
-        url.set_fragment(Some(STARS));
-    }
-    url.into()
+/// Says that the database can't be opened.
+pub(crate) fn wrong_dsn(reason: impl fmt::Display) -> ConfigError {
+    ConfigError::new(DSN.name, None, reason.to_string())
 }
 
-fn dsn(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
+/// The database, whatever the other variables hold.
+pub(crate) fn database(env: &Environment<'_>) -> Result<Dsn, ConfigError> {
     let Some(text) = env.text(&DSN)? else {
         let directories = (env.0)("STATE_DIRECTORY").unwrap_or_default();
         // systemd gives a list if there are several; the first is ours.
@@ -285,31 +258,49 @@ fn log(env: &Environment<'_>) -> Result<Targets, ConfigError> {
     })
 }
 
-/// The text of `-h`: what each variable is now, means, and is by default.
+/// The secrets that are set, and where each is.
+pub(crate) fn secrets(env: &Environment<'_>) -> Vec<(&'static str, Place)> {
+    let may_be = VARIABLES.iter().filter(|variable| variable.has_file);
+    let places = may_be.filter_map(|variable| Some((variable.name, Place::find(env, variable)?)));
+    // The path of a database is none.
+    let is_public = |name, value: &OsString| value.to_str().is_some_and(|value| !is_secret(name, value));
+    places
+        .filter(|(name, place)| !matches!(place, Place::Variable(value) if is_public(name, value)))
+        .collect()
+}
+
+/// Whether not everybody may see this value of a variable.
+pub(crate) fn is_secret(name: &str, value: &str) -> bool {
+    match VARIABLES.iter().find(|variable| variable.name == name) {
+        Some(variable) => variable.shown(value).as_deref() != Some(value),
+        None => name.to_lowercase().ends_with("_proxy") && url_without_secrets(value) != value,
+    }
+}
+
+/// The part of `-h` about variables: what each is now, means, and is by default.
 pub(crate) fn help(env: &Environment<'_>) -> String {
-    let mut help = String::from(
-        "notify-api stores notifications that are posted to it and delivers them until they arrive.\n\n\
-         Usage: notify-api                     serve, until a signal stops it\n\
-         \x20      notify-api import --from DSN   copy all notifications of another database into\n\
-         \x20                                     NOTIFY_DSN, while neither is in use; - reads DSN from stdin\n\
-         \x20      notify-api -h | --version\n\n\
-         It is configured by environment variables:\n",
-    );
+    let mut help = String::from("It is configured by environment variables:\n");
     for variable in VARIABLES {
-        let set = (env.0)(variable.name).filter(|value| !value.is_empty());
-        let value = match (set, variable.secrecy) {
-            (None, _) => "unset".into(),
-            (Some(_), Secrecy::Secret) => SET.into(),
-            (Some(value), Secrecy::Hides(hide)) => format!("= {}", hide(&value.to_string_lossy())),
-            (Some(value), Secrecy::Public) => format!("= {}", value.to_string_lossy()),
+        let value = match Place::find(env, variable) {
+            None => "unset".into(),
+            Some(Place::Variable(value)) => match variable.secrecy {
+                Secrecy::Secret => SET.into(),
+                Secrecy::Hides(hide) => format!("= {}", hide(&value.to_string_lossy())),
+                Secrecy::Public => format!("= {}", value.to_string_lossy()),
+            },
+            Some(Place::File(path) | Place::Credential(path)) => format!("in {}", path.display()),
         };
         let default = match variable.default {
             "" => String::new(),
             default => format!(" [default: {default}]"),
         };
         help += &format!("\n  {} ({value})\n      {}{default}\n", variable.name, variable.meaning);
+        if variable.has_file {
+            help += &format!("      or {}: a file with it\n", variable.file_name());
+        }
     }
-    help += "\nHTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured.\n";
+    help += "\nA secret may also be in a file of its variable's name in $CREDENTIALS_DIRECTORY.\n";
+    help += "HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured.\n";
     help
 }
 

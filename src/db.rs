@@ -12,6 +12,7 @@ use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 mod batch;
 pub mod conformance;
 mod error;
+mod listing;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
@@ -26,6 +27,7 @@ pub use remote::{ConnectError, Remote};
 
 pub use batch::{Outcome, Write, Written};
 pub use error::DbError;
+pub use listing::{Figures, Page, Query};
 
 /// A table of notifications.
 ///
@@ -211,37 +213,82 @@ pub trait DBDrv: Send + Sync + 'static {
 
     /// Does a part of [`clear`](Self::clear) or [`force_clear`](Self::force_clear)
     /// that takes a short time: looks at some thousand rows and deletes at most
-    /// 500 of them, in one transaction. Returns where to go on, `None` at the end.
+    /// 500 of them, in one transaction. The default does all at once, and nothing for a
+    /// [`Scope`] of a single state: what can't be removed alone is kept.
     ///
     /// # Errors
     /// Those of the database; nothing was deleted then.
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
-        match clear.finished_only {
-            true => self.clear(clear.before, sending),
-            false => self.force_clear(clear.before, sending),
-        }?;
-        Ok(None)
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
+        match clear.scope {
+            Scope::All => self.force_clear(clear.before, sending)?,
+            Scope::Finished => self.clear(clear.before, sending)?,
+            Scope::Success | Scope::Failed => {}
+        }
+        Ok(Cleared::default())
+    }
+
+    /// A part of all rows, the newest first: by `create_at`, equal ones in the order of
+    /// their arrival where that is known. Following [`Page::next`] meets each row that is
+    /// there all the time exactly once, whatever comes and goes meanwhile.
+    ///
+    /// It takes some seconds at most, whatever the table holds: a page may have fewer rows than
+    /// asked for, even none, though more follow.
+    ///
+    /// # Errors
+    /// Those of the database; [`DbError::Unsupported`] by default.
+    fn list(&self, query: &Query) -> Result<Page, DbError> {
+        let _ = query;
+        Err(DbError::Unsupported("list"))
+    }
+
+    /// How much is pending, since when, and how much room all takes.
+    ///
+    /// # Errors
+    /// Those of the database; [`DbError::Unsupported`] by default.
+    fn figures(&self) -> Result<Figures, DbError> {
+        Err(DbError::Unsupported("figures"))
     }
 
     /// At most `limit` whole rows whose ids are greater than `after`, in the order of
     /// the ids' bytes: for moving to another database.
     ///
     /// # Errors
-    /// Those of the database; that it can't do this at all, by default.
+    /// Those of the database; [`DbError::Unsupported`] by default.
     fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
         let _ = (after, limit);
-        Err(DbError::unavailable("this database has no export"))
+        Err(DbError::Unsupported("export"))
     }
 
     /// Stores rows as they are, durably. A row whose id exists with the same type,
     /// endpoint and payload is there already, and is left as it is.
     ///
     /// # Errors
-    /// Those of the database; that it can't do this at all, by default. For a single
-    /// row, [`DbError::Exists`]: its id stands for something else here.
+    /// Those of the database; [`DbError::Unsupported`] by default. For a single row,
+    /// [`DbError::Exists`]: its id stands for something else here.
     fn import(&self, rows: &[Row]) -> Result<Vec<Result<(), DbError>>, DbError> {
         let _ = rows;
-        Err(DbError::unavailable("this database has no import"))
+        Err(DbError::Unsupported("import"))
+    }
+
+    /// Makes pending rows due at `to` that are due later than `after`, if an attempt was made
+    /// of them or they were resent: what somebody else has stored for a later time stays so.
+    /// Returns how many; 0 by default.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn hasten(&self, after: Timestamp, to: Timestamp) -> Result<u64, DbError> {
+        let _ = (after, to);
+        Ok(0)
+    }
+
+    /// How many rows are pending, but counts no further than `limit`. `None`, the default: it
+    /// can't tell in a short time.
+    ///
+    /// # Errors
+    /// Those of the database.
+    fn count_pending(&self, limit: usize) -> Result<Option<usize>, DbError> {
+        let _ = limit;
+        Ok(None)
     }
 
     /// Tells whether the database answers.
@@ -347,12 +394,48 @@ pub struct Row {
 /// A clearing under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clear {
-    /// Those created strictly before this go.
+    /// Which ones go,
+    pub scope: Scope,
+    /// if they were created strictly before this.
     pub before: Timestamp,
-    /// Only those in a final state go.
-    pub finished_only: bool,
+    /// What was created before this isn't looked at.
+    pub since: Timestamp,
     /// Where to go on.
     pub cursor: Option<Cursor>,
+}
+
+/// Which notifications a clearing removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Delivered ones.
+    Success,
+    /// Failed ones.
+    Failed,
+    /// Those in a final state.
+    Finished,
+    /// All.
+    All,
+}
+
+impl Scope {
+    /// Whether it removes notifications in this state.
+    pub fn takes(self, state: State) -> bool {
+        match self {
+            Self::Success => state == State::Success,
+            Self::Failed => state == State::Failed,
+            Self::Finished => state != State::Pending,
+            Self::All => true,
+        }
+    }
+}
+
+/// What a slice of a clearing did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// How many it deleted, as far as that is known.
+    pub removed: usize,
+    /// What is left to do, `None` at the end.
+    pub rest: Option<Clear>,
 }
 
 /// A place in the order of creation. What tells rows of one second apart is the
@@ -368,9 +451,9 @@ pub struct Cursor {
 }
 
 impl Clear {
-    /// A clearing from its beginning.
-    pub fn new(before: Timestamp, finished_only: bool) -> Self {
-        Self { before, finished_only, cursor: None }
+    /// A clearing of all those in its scope, from its beginning.
+    pub fn new(scope: Scope, before: Timestamp) -> Self {
+        Self { scope, before, since: Timestamp::MIN, cursor: None }
     }
 }
 

@@ -90,6 +90,16 @@ pub trait Driver: Send + Sync + 'static {
     fn destination(&self, endpoint: &str) -> String {
         self.lane(endpoint)
     }
+
+    /// Tries the account that the driver sends by, without sending anything, and tells in a
+    /// few words what it is good for. It is for people who set it up, and never asked while
+    /// notifications are sent. By default there is no account to try.
+    ///
+    /// # Errors
+    /// It can't be used as it is, or not now.
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        Ok(None)
+    }
 }
 
 impl<D: Driver + ?Sized> Driver for Box<D> {
@@ -115,6 +125,10 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
 
     fn destination(&self, endpoint: &str) -> String {
         (**self).destination(endpoint)
+    }
+
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        (**self).check_account()
     }
 }
 

@@ -2,17 +2,47 @@
 
 use std::{
     fmt,
-    io::{IsTerminal, Write, stderr},
+    io::{IsTerminal, Write, stderr, stdin},
+    process::ExitCode,
 };
 
 use notify_api::{DBDrv, DbError};
 
+use crate::{
+    cli::{EXIT_FAILED, Refusal},
+    config::{Config, Dsn},
+    database,
+};
+
 /// Rows in one transaction.
 const BATCH: usize = 500;
 
+/// Copies all rows of the database `from` (`-`: its DSN is read from stdin) into the configured one.
+pub(crate) fn run(from: &str, config: &Config) -> Result<ExitCode, Refusal> {
+    let mut from = from.to_owned();
+    if from == "-" {
+        from.clear();
+        stdin().read_line(&mut from).map_err(|error| format!("cannot read the DSN from stdin: {error}"))?;
+    }
+    let from = Dsn::parse(from.trim()).map_err(|reason| format!("--from: {reason}"))?;
+    if let Dsn::Sqlite(path) = &from
+        && !path.exists()
+    {
+        return Err(format!("--from: there is no file {path:?}"));
+    }
+    let source = database::open(&from).map_err(|reason| format!("--from: {reason}"))?;
+    let target = database::open(&config.dsn).map_err(|reason| config.wrong_dsn(reason).to_string())?;
+    let imported = import(source.as_ref(), target.as_ref());
+    source.close();
+    target.close();
+    let imported = imported.map_err(|error| format!("the import broke off, start it again: {error}"))?;
+    println!("{imported}");
+    Ok(if imported.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+}
+
 /// How it went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Imported {
+struct Imported {
     /// Rows that are there now.
     rows: u64,
     /// Rows whose id stands for something else in the target; they were not touched.
@@ -20,7 +50,7 @@ pub(crate) struct Imported {
 }
 
 impl Imported {
-    pub(crate) fn is_complete(self) -> bool {
+    fn is_complete(self) -> bool {
         self.refused == 0
     }
 }
@@ -37,7 +67,7 @@ impl fmt::Display for Imported {
 
 /// Copies everything. What is there already is passed over, so that it can be
 /// interrupted and started again.
-pub(crate) fn import(from: &dyn DBDrv, into: &dyn DBDrv) -> Result<Imported, DbError> {
+fn import(from: &dyn DBDrv, into: &dyn DBDrv) -> Result<Imported, DbError> {
     let mut imported = Imported::default();
     let mut after = None;
     let shows_progress = stderr().is_terminal();

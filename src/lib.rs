@@ -24,7 +24,9 @@
 //! | [`db`] | where notifications live, and the suite that checks a database |
 //! | `claims` | which rows are taken, and which lane gets the next free slot |
 //! | `recorder` | group commit of all writes |
+//! | `retention` | how long finished notifications are kept |
 //! | `sender` | attempts, what they lead to, and the threads that make them |
+//! | `metrics` | what is counted and measured |
 //! | `server` | sockets, limits, endpoints |
 //! | [`client`] | the calls of the API for Rust programs |
 //!
@@ -64,7 +66,9 @@ mod claims;
 mod clock;
 mod health;
 mod json;
+mod metrics;
 mod recorder;
+mod retention;
 mod sender;
 mod server;
 
@@ -75,11 +79,17 @@ pub mod drivers;
 pub mod notification;
 pub mod scheduler;
 
-pub use client::{Client, ClientError, ClientOptions, InvalidClient};
+pub use client::{Client, ClientError, ClientOptions, InvalidClient, ListOptions};
 pub use db::{DBDrv, DbError};
 pub use driver::{Delivery, Driver, InvalidDriver, Rejected, SendError};
 pub use json::InvalidJson;
-pub use notification::{Detail, Id, InvalidId, InvalidParams, Item, Lane, Params, State, Status, Timestamp};
+pub use notification::{
+    Detail, Id, InvalidId, InvalidParams, Item, Lane, Listed, Listing, Params, State, Status, Timestamp, When,
+};
+pub use retention::Retention;
 pub use scheduler::{Attempt, DefaultScheduler, Next, Scheduler};
 pub use sender::SenderOptions;
-pub use server::{ApiServer, Certificate, DEFAULT_BODY_LIMIT, Running, Service, StartError, listen};
+pub use server::{
+    Activity, ApiServer, Certificate, DEFAULT_BODY_LIMIT, Monitor, Running, Service, StartError, listen,
+    resolve,
+};

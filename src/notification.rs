@@ -1,6 +1,6 @@
 //! The nouns of the service and their JSON: what a client posts ([`Params`]),
 //! what a row of the table holds ([`Item`]) and what the service tells about it
-//! ([`Status`], [`Detail`]).
+//! ([`Status`], [`Detail`], [`Listing`]).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,6 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
 use crate::json::{self, InvalidJson};
+
+mod listing;
+
+pub(crate) use listing::{EXCERPT_BYTES, excerpt};
+pub use listing::{InvalidWhen, Listed, Listing, When};
 
 /// The longest id, in characters (Unicode scalar values).
 pub const MAX_ID_CHARS: usize = 128;

@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::{
     claims::{Claims, Owed},
-    db::{Clear, DBDrv, DbError, Sending, Write, Written},
+    db::{Clear, Cleared, DBDrv, DbError, Scope, Sending, Write, Written},
     health::Health,
+    metrics::Metrics,
     notification::{Id, Item, Lane, Timestamp},
 };
 
@@ -63,6 +64,8 @@ struct Queue {
     clears: VecDeque<Clearing>,
     owed: Vec<Owed>,
     owed_since: Option<Instant>,
+    /// Who waits for the writer to go round.
+    rounds: Vec<oneshot::Sender<()>>,
     /// The writer waits: waking it is a system call, which it doesn't need otherwise.
     is_idle: bool,
     closing: bool,
@@ -83,7 +86,9 @@ struct Client {
 
 struct Clearing {
     clear: Clear,
-    reply: oneshot::Sender<Result<(), DbError>>,
+    /// Slice after slice, to its end.
+    whole: bool,
+    reply: oneshot::Sender<Result<Cleared, DbError>>,
 }
 
 /// Why a write is not even taken.
@@ -111,11 +116,21 @@ impl Recorder {
         db: Arc<dyn DBDrv>,
         claims: Arc<Claims>,
         health: Arc<Health>,
+        metrics: Arc<Metrics>,
         ended: impl Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
-        let writer =
-            Writer { shared: shared.clone(), runtime, db, claims, health, failing: None, probe: None };
+        let writer = Writer {
+            shared: shared.clone(),
+            runtime,
+            db,
+            claims,
+            health,
+            metrics,
+            failing: None,
+            probe: None,
+            full: false,
+        };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ended = ended;
             writer.run();
@@ -135,10 +150,26 @@ impl Recorder {
         Ok(receiver)
     }
 
-    /// Has rows deleted, a slice at a time between other writes.
-    pub(crate) fn clear(&self, clear: Clear) -> Result<oneshot::Receiver<Result<(), DbError>>, Refusal> {
+    /// Has rows deleted, a slice at a time between other writes. The last slice is the answer.
+    pub(crate) fn clear(&self, clear: Clear) -> Result<oneshot::Receiver<Result<Cleared, DbError>>, Refusal> {
+        self.push_clearing(clear, true)
+    }
+
+    /// Has one slice of that done, and is told what is left to do.
+    pub(crate) fn clear_slice(
+        &self,
+        clear: Clear,
+    ) -> Result<oneshot::Receiver<Result<Cleared, DbError>>, Refusal> {
+        self.push_clearing(clear, false)
+    }
+
+    fn push_clearing(
+        &self,
+        clear: Clear,
+        whole: bool,
+    ) -> Result<oneshot::Receiver<Result<Cleared, DbError>>, Refusal> {
         let (reply, receiver) = oneshot::channel();
-        self.push(|queue| queue.clears.push_back(Clearing { clear, reply }))?;
+        self.push(|queue| queue.clears.push_back(Clearing { clear, whole, reply }))?;
         Ok(receiver)
     }
 
@@ -153,6 +184,18 @@ impl Recorder {
         if after > before && (before == 0 || (before < GATHER && after >= GATHER)) {
             self.shared.wake_up(queue);
         }
+    }
+
+    /// Has the writer go round once, whatever there is to write. What is returned fails when there
+    /// is no writer any more.
+    pub(crate) fn round(&self) -> oneshot::Receiver<()> {
+        let (went, round) = oneshot::channel();
+        let mut queue = self.shared.lock();
+        if !queue.closing {
+            queue.rounds.push(went);
+            self.shared.wake_up(queue);
+        }
+        round
     }
 
     /// Writes what is there and ends the thread. Whatever comes later is refused.
@@ -218,10 +261,13 @@ struct Writer {
     db: Arc<dyn DBDrv>,
     claims: Arc<Claims>,
     health: Arc<Health>,
+    metrics: Arc<Metrics>,
     /// Outcomes couldn't be stored: when to try again, after which pause.
     failing: Option<(Instant, Duration)>,
-    /// The latest write failed: when to probe, after which pause.
+    /// The latest write failed, or nothing new is taken: when to probe, after which pause.
     probe: Option<(Instant, Duration)>,
+    /// The latest create was refused for want of room.
+    full: bool,
 }
 
 impl Writer {
@@ -248,6 +294,9 @@ impl Writer {
     fn collect(&self) -> Option<Batch> {
         let mut queue = self.shared.lock();
         loop {
+            for round in queue.rounds.drain(..) {
+                let _ = round.send(());
+            }
             if queue.closing {
                 // A long clearing doesn't hold up the stop; its client is told.
                 queue.clears.clear();
@@ -302,6 +351,7 @@ impl Writer {
             batch.push(write);
             dues.push(due);
         }
+        let begun = Instant::now();
         let written = self.write(&mut batch);
         let owed_writes = batch.split_off(clients.len());
         let owed = owed_writes.into_iter().zip(dues).map(|(write, due)| Owed { write, due });
@@ -309,6 +359,8 @@ impl Writer {
             Ok(mut results) => {
                 self.works();
                 let owed_results = results.split_off(clients.len());
+                self.metrics.committed(begun.elapsed(), &batch, &results, owed_results.len());
+                self.look_at_creates(&batch, &results);
                 self.note(&batch, &results);
                 self.answer(clients, results);
                 self.settle(owed.zip(owed_results));
@@ -345,21 +397,48 @@ impl Writer {
             lane: Lane::NONE,
         };
         let delete = Write::Delete { id: item.id.clone() };
-        match self.db.write(&[Write::Create(item), delete], &Sending::default()) {
-            Ok(_) => self.works(),
+        let batch = [Write::Create(item), delete];
+        match self.db.write(&batch, &Sending::default()) {
+            Ok(results) => {
+                self.works();
+                self.look_at_creates(&batch, &results);
+            }
             Err(error) => self.failed(&error),
         }
     }
 
     fn works(&mut self) {
-        self.probe = None;
+        if !self.full {
+            self.probe = None;
+        }
         self.health.works(Health::RECORDING);
     }
 
     fn failed(&mut self, error: &DbError) {
+        self.probe_later();
+        self.health.failed(Health::RECORDING, error);
+    }
+
+    /// Whether there is room for something new.
+    fn look_at_creates(&mut self, batch: &[Write], results: &[Result<Written, DbError>]) {
+        let refused = results.iter().find(|result| matches!(result, Err(DbError::Full(_))));
+        if let Some(Err(reason)) = refused {
+            self.full = true;
+            self.probe_later();
+            self.health.failed(Health::ROOM, reason);
+        } else if self.full {
+            let mut writes = batch.iter().zip(results);
+            if writes.any(|write| matches!(write, (Write::Create(_), Ok(Written::Done)))) {
+                self.full = false;
+                self.probe = None;
+                self.health.works(Health::ROOM);
+            }
+        }
+    }
+
+    fn probe_later(&mut self) {
         let wait = self.probe.map_or(PROBE, |(_, wait)| LONGEST_PROBE.min(wait * 2));
         self.probe = Some((Instant::now() + wait, wait));
-        self.health.failed(Health::RECORDING, error);
     }
 
     /// Tells clients what became of their writes. Waking a task from another thread
@@ -453,18 +532,18 @@ impl Writer {
     fn clear_slice(&mut self, clearing: Clearing) {
         let slice = || {
             let mut claims = self.claims.exclusive();
-            if !clearing.clear.finished_only {
+            if clearing.clear.scope == Scope::All {
                 claims.revoke_all()?;
             }
             self.db.clear_slice(&clearing.clear, claims.sending())
         };
         match slice() {
-            Ok(None) => {
-                let _ = clearing.reply.send(Ok(()));
+            Ok(Cleared { rest: Some(clear), .. }) if clearing.whole => {
+                self.shared.lock().clears.push_back(Clearing { clear, ..clearing });
             }
-            Ok(Some(clear)) => self.shared.lock().clears.push_back(Clearing { clear, ..clearing }),
-            Err(error) => {
-                let _ = clearing.reply.send(Err(error));
+            answer => {
+                // Whoever asked may have gone.
+                let _ = clearing.reply.send(answer);
             }
         }
     }

@@ -22,6 +22,13 @@ pub trait Scheduler: Send + Sync + 'static {
     /// What follows this attempt. It is asked after every attempt; a delivered
     /// one makes its answer irrelevant.
     fn next(&self, attempt: &Attempt<'_>) -> Next;
+
+    /// The longest that it lets a notification wait, if it can tell. What is found to be due
+    /// later than that at the start of a server, after an attempt, was given that time by a clock
+    /// that stood wrong, and is due at once. `None`, the default: it stays as it is.
+    fn longest(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl<F: Fn(&Attempt<'_>) -> Next + Send + Sync + 'static> Scheduler for F {
@@ -76,6 +83,10 @@ impl Scheduler for DefaultScheduler {
         let wait = Self::wait(attempt.tried.saturating_add(1));
         Next::At(attempt.ended_at + wait + wait.mul_f64(fastrand::f64() / 10.0))
     }
+
+    fn longest(&self) -> Option<Duration> {
+        Some(Self::LONGEST + Self::LONGEST / 10)
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +111,7 @@ mod tests {
                 let Next::At(next) = DefaultScheduler.next(&attempt) else { panic!("never stops") };
                 let waited = next.as_secs() - 1000;
                 assert!((wait..=wait + wait / 10 + 1).contains(&waited), "{tried}: {waited}");
+                assert!(waited <= DefaultScheduler.longest().unwrap().as_secs() as i64 + 1);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use crate::{
     claims::{Answer, Begun, Claims, Owed},
@@ -16,8 +16,10 @@ use crate::{
     db::{DBDrv, DbError, Outcome},
     driver::{Delivery, Drivers, SendError},
     health::Health,
+    metrics::Metrics,
     notification::{Item, Lane, MAX_RESPONSE_BYTES, State, Timestamp},
     recorder::Recorder,
+    retention::Retention,
     scheduler::{Attempt, DefaultScheduler, Next, Scheduler},
 };
 
@@ -29,6 +31,9 @@ use workers::Workers;
 
 /// A receiver's "not before" is honoured up to this.
 const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A clock that is less behind than this at a start keeps what it promised.
+const CLOCK_ERROR: Duration = Duration::from_secs(60 * 60);
 
 /// How notifications are stored and sent.
 #[derive(Clone)]
@@ -43,12 +48,20 @@ pub struct SenderOptions {
     pub max_threads: usize,
     /// Where notifications live.
     pub db: Arc<dyn DBDrv>,
+    /// How long finished ones stay there; for ever by default.
+    pub retention: Retention,
 }
 
 impl SenderOptions {
     /// The defaults, with this database.
     pub fn new(db: impl DBDrv) -> Self {
-        Self { max_tries: 32, scheduler: Arc::new(DefaultScheduler), max_threads: 10, db: Arc::new(db) }
+        Self {
+            max_tries: 32,
+            scheduler: Arc::new(DefaultScheduler),
+            max_threads: 10,
+            db: Arc::new(db),
+            retention: Retention::default(),
+        }
     }
 }
 
@@ -57,6 +70,7 @@ impl std::fmt::Debug for SenderOptions {
         f.debug_struct("SenderOptions")
             .field("max_tries", &self.max_tries)
             .field("max_threads", &self.max_threads)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }
@@ -67,12 +81,15 @@ pub(crate) struct Sender {
     pub(crate) drivers: Drivers,
     pub(crate) clock: Arc<Clock>,
     pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) max_tries: u32,
     has_lanes: bool,
     claims: Arc<Claims>,
     /// Whom the claims call; they don't own it, since it owns them.
     workers: Arc<Workers>,
+    /// Removes what was kept long enough.
+    retention: Option<JoinHandle<()>>,
     /// Told when a thread has panicked.
     ended: Arc<Notify>,
 }
@@ -84,11 +101,13 @@ impl Sender {
         drivers: Drivers,
         runtime: Handle,
     ) -> Result<Self, SenderError> {
-        let SenderOptions { max_tries, scheduler, max_threads, db } = options;
+        let SenderOptions { max_tries, scheduler, max_threads, db, retention } = options;
         let max_tries = if max_tries == 0 { u32::MAX } else { max_tries };
         let slots = max_threads.max(1);
-        let clock = Arc::new(Clock::not_before(db.newest()?.unwrap_or(Timestamp::MIN)));
+        let newest = db.newest()?;
+        let clock = Arc::new(Clock::not_before(newest.unwrap_or(Timestamp::MIN)));
         let health = Arc::new(Health::default());
+        let metrics = Arc::new(Metrics::new(drivers.types()));
         let claims = Arc::new(Claims::new(
             db.clone(),
             drivers.clone(),
@@ -97,11 +116,18 @@ impl Sender {
             max_tries,
             slots,
         ));
+        hasten(db.as_ref(), scheduler.as_ref(), clock.now())?;
         claims.note(db.heads()?);
         let ended = Arc::new(Notify::new());
         let watch = Ended { notify: ended.clone(), health: health.clone() };
-        let recorder =
-            Recorder::start(runtime.clone(), db.clone(), claims.clone(), health.clone(), watch.clone())?;
+        let recorder = Recorder::start(
+            runtime.clone(),
+            db.clone(),
+            claims.clone(),
+            health.clone(),
+            metrics.clone(),
+            watch.clone(),
+        )?;
         let recorder = Arc::new(recorder);
         let attempts = Attempts {
             claims: claims.clone(),
@@ -109,8 +135,11 @@ impl Sender {
             clock: clock.clone(),
             scheduler,
             max_tries,
+            metrics: metrics.clone(),
             failures: FailureLog::new(runtime.clone()),
+            health: health.clone(),
         };
+        let handle = runtime.clone();
         let workers = Workers::new(slots, runtime, move || attempts.make_one());
         let called = Arc::downgrade(&workers);
         claims.on_due(move || {
@@ -125,8 +154,22 @@ impl Sender {
                 claims.run_timer();
             }
         })?;
+        let retention = retention.start(recorder.clone(), newest, &handle);
         let has_lanes = db.has_lanes();
-        Ok(Self { db, drivers, clock, health, recorder, max_tries, has_lanes, claims, workers, ended })
+        Ok(Self {
+            db,
+            drivers,
+            clock,
+            health,
+            metrics,
+            recorder,
+            max_tries,
+            has_lanes,
+            claims,
+            workers,
+            retention,
+            ended,
+        })
     }
 
     /// The lane that a notification waits in.
@@ -144,6 +187,17 @@ impl Sender {
         self.health.trouble()
     }
 
+    /// Returns when each of its threads has gone round once and the database has answered, be
+    /// it with an error; never, if something hangs. Blocks.
+    pub(crate) fn go_round(&self) {
+        let rounds = [self.recorder.round(), self.claims.round()];
+        let _ = self.db.ping();
+        for round in rounds {
+            // One that has ended doesn't hang.
+            let _ = round.blocking_recv();
+        }
+    }
+
     /// Waits until one of its threads has panicked.
     pub(crate) async fn ended(&self) {
         self.ended.notified().await;
@@ -153,6 +207,7 @@ impl Sender {
     /// what they led to and closes the database. Those that are cut off are sent
     /// again after the next start. Returns how many these are. Blocks.
     pub(crate) fn stop(&self, deadline: Instant) -> usize {
+        self.stop_removing();
         self.claims.stop();
         self.claims.wait_idle(deadline);
         let cut_off = self.claims.running();
@@ -164,6 +219,12 @@ impl Sender {
         cut_off
     }
 
+    fn stop_removing(&self) {
+        if let Some(retention) = &self.retention {
+            retention.abort();
+        }
+    }
+
     /// From now on no attempt begins.
     pub(crate) fn begin_no_more(&self) {
         self.claims.begin_no_more();
@@ -172,6 +233,7 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
+        self.stop_removing();
         self.claims.stop();
         self.workers.dismiss();
         self.recorder.close();
@@ -220,7 +282,9 @@ struct Attempts {
     clock: Arc<Clock>,
     scheduler: Arc<dyn Scheduler>,
     max_tries: u32,
+    metrics: Arc<Metrics>,
     failures: FailureLog,
+    health: Arc<Health>,
 }
 
 impl Attempts {
@@ -232,9 +296,11 @@ impl Attempts {
         }
         let Some(Begun { item, driver, claim, mut slot }) = found.begun else { return false };
         let delivery = Delivery { id: item.id.as_str(), endpoint: &item.endpoint, content: &item.content };
+        let begun = Instant::now();
         let sent = panic::catch_unwind(AssertUnwindSafe(|| driver.send(&delivery))).unwrap_or_else(|panic| {
             Err(SendError::temporary(format!("the driver panicked: {}", words(&*panic))))
         });
+        self.metrics.attempted(&item.r#type, begun.elapsed(), &sent);
         let ended_at = self.clock.now();
         let mut not_before = None;
         if let Err(error) = &sent {
@@ -248,6 +314,7 @@ impl Attempts {
             }
         }
         let outcome = self.outcome(&item, sent, ended_at, not_before);
+        self.metrics.finished(&item.r#type, outcome.state);
         self.recorder.owe([Owed::outcome(outcome, claim, &mut slot)]);
         drop(slot);
         true
@@ -286,6 +353,9 @@ impl Attempts {
                     }
                 };
                 self.failures.failed(item, tried, state, &error);
+                if state == State::Failed {
+                    self.health.gave_up();
+                }
                 (state, error.into_response())
             }
         };
@@ -300,6 +370,19 @@ impl Attempts {
             keep_response: false,
         }
     }
+}
+
+/// Whatever is due later than anything can have asked for got that time from a clock that stood
+/// wrong: it is due now.
+fn hasten(db: &dyn DBDrv, scheduler: &dyn Scheduler, now: Timestamp) -> Result<(), DbError> {
+    let Some(longest) = scheduler.longest() else { return Ok(()) };
+    let hastened = db.hasten(now + longest.max(LONGEST_HOLD) + CLOCK_ERROR, now)?;
+    if hastened > 0 {
+        tracing::warn!(
+            "{hastened} notifications were to be retried far in the future, by a clock that was wrong: now"
+        );
+    }
+    Ok(())
 }
 
 /// Bounds what is stored of a response.

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
@@ -20,12 +20,16 @@ use crate::{
 };
 use access::Token;
 use listener::{Limits, Listener};
+pub use monitor::{Activity, Monitor};
 use routes::Api;
 
 mod access;
 mod body;
 mod connection;
+mod endpoint;
+mod list;
 mod listener;
+mod monitor;
 mod reply;
 mod routes;
 mod tls;
@@ -138,7 +142,7 @@ impl ApiServer {
         };
         let listener = Listener::from_std(socket).map_err(StartError::new)?;
         let address = listener.local_addr();
-        let tls = self.certificate.take().map(|Certificate(acceptor)| acceptor);
+        let tls = self.certificate.take().map(|certificate| certificate.acceptor);
         let service = self.open().await?;
         let filter = service.filter().or(warp::any().map(reply::not_found)).unify();
         let http = hyper_util::service::TowerToHyperService::new(warp::service(filter));
@@ -185,9 +189,20 @@ pub async fn listen(address: &str) -> Result<TcpListener, StartError> {
     listener::bind(address).await.map_err(StartError::new)
 }
 
+/// What the `host:port` of [`listen`] stands for, without listening there. Looks a name up.
+///
+/// # Errors
+/// The address is malformed or unknown.
+pub fn resolve(address: &str) -> Result<Vec<SocketAddr>, StartError> {
+    listener::resolve(address).map_err(StartError::new)
+}
+
 /// A certificate chain and its private key.
 #[derive(Clone)]
-pub struct Certificate(TlsAcceptor);
+pub struct Certificate {
+    acceptor: TlsAcceptor,
+    expiry: Option<SystemTime>,
+}
 
 impl Certificate {
     /// Reads both from PEM files, or from the same one.
@@ -195,7 +210,13 @@ impl Certificate {
     /// # Errors
     /// A file can't be read or used, or they don't belong together.
     pub fn load(cert: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, StartError> {
-        tls::acceptor(cert.as_ref(), key.as_ref()).map(Self).map_err(StartError::new)
+        let acceptor = tls::acceptor(cert.as_ref(), key.as_ref()).map_err(StartError::new)?;
+        Ok(Self { acceptor, expiry: tls::expiry(cert.as_ref()) })
+    }
+
+    /// When it expires, if ever.
+    pub fn expiry(&self) -> Option<SystemTime> {
+        self.expiry
     }
 }
 
@@ -236,6 +257,11 @@ impl Service {
     /// ```
     pub fn filter(&self) -> BoxedFilter<(Response,)> {
         routes::filter(self.0.clone())
+    }
+
+    /// Looks at it while it works.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(self.0.clone())
     }
 
     /// Begins no more attempts, waits up to `grace` for the running ones, and closes the database.
@@ -281,6 +307,11 @@ impl Running {
         self.service.filter()
     }
 
+    /// See [`Service::monitor`].
+    pub fn monitor(&self) -> Monitor {
+        self.service.monitor()
+    }
+
     /// Waits until a part of the server has ended by itself, which is a bug.
     /// Stop it then, and start a new one.
     pub async fn failed(&mut self) {
@@ -290,8 +321,8 @@ impl Running {
         }
     }
 
-    /// Lets no more clients in, answers the requests that are open, begins no more
-    /// attempts, waits up to `grace` for all that, and closes the database. Attempts
+    /// Lets no more clients in, answers the requests that are open or about to come on new
+    /// connections, begins no more attempts, waits up to `grace` for all that, and closes the database. Attempts
     /// that are cut off are made again after the next start.
     pub async fn shutdown(self, grace: Duration) {
         let deadline = Instant::now() + grace;

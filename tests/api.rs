@@ -15,6 +15,10 @@ mod codes;
 mod commands;
 #[path = "api/ids.rs"]
 mod ids;
+#[path = "api/listing.rs"]
+mod listing;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/payloads.rs"]
 mod payloads;
 #[path = "api/repeats.rs"]

@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use notify_api::{Client, ClientError, ClientOptions, InvalidClient, Params, State, Timestamp};
+use notify_api::{
+    Client, ClientError, ClientOptions, InvalidClient, ListOptions, Params, State, Timestamp, When,
+};
 use support::sink::{Sink, Then};
 
 fn client(sink: &Sink) -> Client {
@@ -84,6 +86,39 @@ fn answers_are_read() {
     assert_eq!((status.tried, status.state), (u32::MAX, State::Failed));
     let detail = client.detail("x").unwrap();
     assert_eq!((detail.content.as_slice(), detail.response), (&b"null"[..], None));
+}
+
+#[test]
+fn a_list_is_asked_for_and_read() {
+    let sink = Sink::start(|_, peer| {
+        peer.answer(
+            "200 OK",
+            &[],
+            br#"{"items":[{"id":"\u0000x","type":"T","endpoint":"e","state":2,"tried":3,"create_at":1,"next_at":2,
+                "response":null}],"next":"abc","more":1}"#,
+        )
+    });
+    let client = client(&sink);
+    let listing = client.list(&ListOptions::default()).unwrap();
+    assert_eq!((listing.items.len(), listing.next.as_deref()), (1, Some("abc")));
+    let item = &listing.items[0];
+    assert_eq!((item.id.as_str(), item.state, item.tried, &item.response), ("\0x", State::Failed, 3, &None));
+    let options = ListOptions {
+        state: Some(State::Pending),
+        r#type: Some("a&b=c d/\u{fc}".into()),
+        since: Some("1h 30m".parse().unwrap()),
+        before: Some(When::At(Timestamp::from_secs(-5))),
+        limit: Some(7),
+        after: Some("a-_b".into()),
+    };
+    client.list(&options).unwrap();
+    let seen = sink.seen();
+    assert_eq!(seen[0].line(), "GET /list HTTP/1.1");
+    assert_eq!(
+        seen[1].line(),
+        "GET /list?state=0&type=a%26b%3Dc+d%2F%C3%BC&since=5400s&before=-5&limit=7&after=a-_b HTTP/1.1"
+    );
+    assert!(seen.iter().all(|seen| seen.body.is_empty() && seen.header("content-type").is_empty()));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::{
 
 use notify_api::{
     DBDrv, DbError, Detail, Item, Lane, State, Status, Timestamp,
-    db::{Claimed, Clear, Unassigned, Wanted, Write, Written, sqlite::Sqlite},
+    db::{Claimed, Clear, Cleared, Unassigned, Wanted, Write, Written, sqlite::Sqlite},
     drivers::{
         http::{HttpPost, Validator},
         web::{WebClient, WebOptions},
@@ -324,11 +324,7 @@ impl DBDrv for Hasty {
         self.real.unassigned(limit)
     }
 
-    fn clear_slice(
-        &self,
-        clear: &Clear,
-        sending: &notify_api::db::Sending,
-    ) -> Result<Option<Clear>, DbError> {
+    fn clear_slice(&self, clear: &Clear, sending: &notify_api::db::Sending) -> Result<Cleared, DbError> {
         self.real.clear_slice(clear, sending)
     }
 }

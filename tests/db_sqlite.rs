@@ -9,7 +9,7 @@ use std::{
 use notify_api::{
     DBDrv, Id, Item, Lane, State, Timestamp,
     db::{
-        Claimed, Sending, Wanted,
+        Claimed, Query, Sending, Wanted,
         sqlite::{OpenError, Sqlite},
     },
 };
@@ -274,6 +274,18 @@ fn a_table_that_was_dumped_and_read_in_opens() {
         .unwrap();
     let db = Sqlite::open(&copy).unwrap();
     assert_eq!(claim(&db, Lane::named("somewhere")).items, [item("kept")]);
+}
+
+#[test]
+fn an_older_file_gets_what_it_lacks() {
+    let (path, _directory) = place();
+    let db = Sqlite::open(&path).unwrap();
+    db.create(&item("failed")).unwrap();
+    db.update("failed", 1, Timestamp::MIN, State::Failed, b"").unwrap();
+    drop(db);
+    Connection::open(&path).unwrap().execute_batch("drop index items_failed").unwrap();
+    let failed = Query { state: Some(State::Failed), ..Query::all(1) };
+    assert_eq!(Sqlite::open(&path).unwrap().list(&failed).unwrap().items.len(), 1);
 }
 
 #[test]

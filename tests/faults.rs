@@ -149,6 +149,32 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
 }
 
 #[test]
+fn a_disk_that_fills_up_refuses_what_is_new_and_stores_what_becomes_of_the_rest() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let gate = Gate::default();
+    let held = gate.clone();
+    let receiver = Receiver::start(move |_| Reply::Wait(held.clone()));
+    let server = Server::start(&disk.path, &[]);
+    let accepted = post_until_refused(&server, "n", &receiver.url("/"));
+    let one_more =
+        json!({"id": "more", "type": "HTTPPOST", "endpoint": receiver.url("/"), "payload": {"body": ""}});
+    let refusal = server.api.post("/send", &one_more).json()["error"].to_string();
+    assert!(refusal.contains("but for what deliveries need"), "{refusal}");
+    assert_eq!(server.api.health(), 503);
+    gate.open();
+    for id in &accepted {
+        server.api.await_state(id, 1);
+    }
+    assert_eq!(server.api.health(), 503, "it is as full as before");
+    server.api.clear("/clear", now() + 100);
+    // The file doesn't shrink, but its pages are free.
+    within(Duration::from_secs(15), "health is green again", || (server.api.health() == 200).then_some(()));
+    server.api.send("after", "HTTPPOST", &receiver.url("/"));
+    server.api.await_state("after", 1);
+    assert_eq!(server.lines_with("ERROR").len(), 1, "{}", server.lines_with("").join("\n"));
+}
+
+#[test]
 fn outcomes_on_a_full_disk_are_kept_and_nothing_new_begins() {
     let Some(disk) = SmallDisk::mount() else { return };
     let gate = Gate::default();
@@ -302,6 +328,15 @@ fn ten_methods_make_a_working_server() {
     assert_eq!(api.delete("once"), 200);
     api.clear("/clear", now() + 100);
     assert_eq!((api.find("n"), api.find("once")), (None, None));
+    let listed = api.call("GET", "/list", "").unwrap();
+    assert_eq!((listed.status, listed.json()), (501, json!({ "error": "this database has no list" })));
+    let metrics = api.call("GET", "/metrics", "").unwrap();
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(
+        metrics.contains("\nnotify_healthy 1\n") && metrics.contains("\nnotify_sending 0\n"),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("notify_pending"), "nobody knows");
     audience.none();
 }
 

@@ -12,6 +12,8 @@ mod support {
 #[path = "support/servers.rs"]
 mod servers;
 
+#[path = "remote/checking.rs"]
+mod checking;
 #[path = "remote/database.rs"]
 mod database;
 #[path = "remote/faults.rs"]
@@ -71,6 +73,12 @@ mod troubles {
         a_locked_table_is_answered_in_time,
         a_wrong_login_is_one_line,
     );
+}
+
+mod unchanged {
+    use super::{Kind, checking};
+
+    for_both!(checking: a_check_changes_nothing, a_wrong_login_is_told);
 }
 
 mod between {

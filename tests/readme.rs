@@ -232,6 +232,37 @@ fn a_restart_is_ridden_out() {
     sink.wait_for(1);
 }
 
+#[test]
+fn what_has_failed_is_seen_and_sent_again() {
+    let sink = Sink::answering("500 Internal Server Error", &[], "sorry");
+    let appliance = Appliance::start([("NOTIFY_LOG", "info")]);
+    for id in ["first", "second"] {
+        let body =
+            json!({ "id": id, "type": "HTTPPOST", "endpoint": sink.url("/"), "payload": { "body": "" } });
+        accepted(&at(&format!("curl -sd '{body}' 127.0.0.1:8080/sendOnce"), appliance.address, sink.address));
+        appliance.status_when(id, |status| status.state == Status::FAILED);
+    }
+    let listed = sh(&at(&block("/list?state=failed"), appliance.address, sink.address));
+    let listing: Value = serde_json::from_str(&listed.stdout).expect(&listed.stderr);
+    assert_eq!((&listing["items"][1]["id"], &listing["next"]), (&json!("first"), &Value::Null));
+    assert_eq!(listing["items"][1]["response"], "sorry");
+
+    let program = Path::new(env!("CARGO_BIN_EXE_notify-api")).parent().unwrap().display();
+    let script = format!(
+        "export PATH={program}:$PATH NOTIFY_HTTP_BIND={}\n{}",
+        appliance.address,
+        block("notify-api list ")
+    );
+    let ran = sh(&script);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let begins = |words: &str| ran.stdout.lines().filter(|line| line.starts_with(words)).count();
+    assert_eq!((begins("TIME "), begins("20")), (3, 6), "{}", ran.stdout);
+    for line in ["failed notifications that would be sent again: 2", "failed notifications sent again: 2"] {
+        assert_eq!(begins(line), 1, "{}", ran.stdout);
+    }
+    sink.wait_for(4);
+}
+
 /// Each example of a type, with services behind that take everything.
 #[test]
 fn each_types_example_is_delivered() {
@@ -292,8 +323,9 @@ fn each_types_example_is_delivered() {
 #[test]
 fn no_example_is_left_out() {
     for block in blocks("sh").iter().filter(|block| !block.starts_with("cargo ")) {
-        let is_run =
-            block.contains("\"type\"") || block.contains("import http.server") || block.contains("/status");
+        let is_run = ["\"type\"", "import http.server", "/status", "/list?state=failed", "notify-api list "]
+            .iter()
+            .any(|part| block.contains(part));
         assert!(is_run, "{block}");
     }
 }

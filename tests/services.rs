@@ -13,6 +13,8 @@ mod real;
 #[path = "drivers_smtp/scripted.rs"]
 mod scripted;
 
+#[path = "services/check.rs"]
+mod check;
 #[path = "services/configuration.rs"]
 mod configuration;
 #[path = "services/failures.rs"]

@@ -36,7 +36,10 @@ rm -f /usr/local/share/bash-completion/completions/notify-api
 
 if [ -n "$purge" ]; then
     # The state directory of a user that exists only while the service runs is a link to the private one.
-    rm -rf /var/lib/notify-api /var/lib/private/notify-api /etc/notify-api
+    for state in notify-api notify-api-backups; do
+        rm -rf "/var/lib/$state" "/var/lib/private/$state"
+    done
+    rm -rf /etc/notify-api
 else
     echo "Configuration (/etc/notify-api) and data (/var/lib/notify-api) stay; --purge removes them."
 fi

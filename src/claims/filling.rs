@@ -138,6 +138,7 @@ impl Claims {
         let reason =
             format!("given up: {} attempts were made, the limit is {} now", item.tried, self.max_tries);
         tracing::error!(id = ?item.id.as_str(), r#type = item.r#type, reason, "FAILED");
+        self.health.gave_up();
         let claim = self.claim(state, &item.id, item.lane);
         let outcome = Outcome {
             id: item.id,

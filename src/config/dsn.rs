@@ -43,7 +43,11 @@ impl Dsn {
 
     /// The text without the password that may be in it.
     pub(crate) fn masked(text: &str) -> String {
-        Self::parse(text).map_or_else(|_| "set".into(), |dsn| dsn.to_string())
+        match Self::parse(text) {
+            Ok(Self::Sqlite(_)) => text.into(),
+            Ok(dsn) => dsn.to_string(),
+            Err(_) => "set".into(),
+        }
     }
 }
 

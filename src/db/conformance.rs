@@ -37,7 +37,8 @@
 //!
 //! Cases about lanes, epochs and holds pass at once if
 //! [`has_lanes`](DBDrv::has_lanes) says no, those about leases if
-//! [`is_shared`](DBDrv::is_shared) does. A case fails by a panic that says
+//! [`is_shared`](DBDrv::is_shared) does, those about methods that are
+//! [unsupported](super::DbError::Unsupported) as well. A case fails by a panic that says
 //! what was wrong. What no suite can show from inside one process, that a write
 //! is durable when its method returns, is left to the implementation's own tests.
 
@@ -51,6 +52,7 @@ mod create;
 mod delete;
 mod lanes;
 mod lease;
+mod listing;
 mod moving;
 mod outcome;
 mod pending;
@@ -219,7 +221,10 @@ macro_rules! dbdrv_conformance_cases {
                 clear_slice_passes_pending_ones
                 clear_slice_keeps_what_is_being_sent
                 clear_slice_stays_short
-                clear_slice_lets_new_ones_in;
+                clear_slice_lets_new_ones_in
+                clear_slice_takes_a_single_state
+                clear_slice_begins_where_it_is_told
+                clear_slice_tells_how_many;
             write:
                 write_of_nothing_answers_nothing
                 write_answers_in_order
@@ -265,7 +270,19 @@ macro_rules! dbdrv_conformance_cases {
                 hold_leaves_a_resent_one
                 release_undoes_a_hold
                 release_keeps_to_lane_and_time
-                release_goes_in_steps;
+                release_goes_in_steps
+                hasten_moves_attempted_ones
+                count_pending_stops_at_its_limit;
+            listing:
+                list_of_nothing_is_empty
+                list_is_newest_first
+                list_tells_what_is_known
+                list_keeps_to_what_is_asked_for
+                list_keeps_ids_apart_that_look_alike
+                list_pages_meet_each_row_once
+                list_pages_mind_no_changes
+                list_finds_the_old_among_many
+                figures_tell_what_is_pending;
             moving:
                 export_meets_each_row_once
                 export_tells_all_that_is_known

@@ -14,6 +14,10 @@ pub enum DbError {
     Sending,
     /// This row can't be stored, whatever the state of the database; says why.
     Refused(String),
+    /// This kind of database never does it.
+    Unsupported(&'static str),
+    /// There is no room for anything new, though everything else can be stored; says why.
+    Full(String),
     /// The database can't do it now: full, unreachable, locked, broken.
     Unavailable(Box<dyn Error + Send + Sync>),
 }
@@ -32,6 +36,8 @@ impl fmt::Display for DbError {
             Self::Exists => write!(f, "a notification with this id exists"),
             Self::Sending => write!(f, "the notification is being sent"),
             Self::Refused(reason) => write!(f, "the database refuses the notification: {reason}"),
+            Self::Unsupported(what) => write!(f, "this database has no {what}"),
+            Self::Full(reason) => f.write_str(reason),
             Self::Unavailable(reason) => write!(f, "the database can't answer: {reason}"),
         }
     }

@@ -54,6 +54,15 @@ impl Postgres {
     pub fn connect(dsn: &str) -> Result<Self, ConnectError> {
         Self::open(Server::new(dsn)?)
     }
+
+    /// Connects once, without waiting for a server that can't be reached, and changes nothing.
+    /// Returns what [`connect`](Self::connect) would do to the table; nothing, if it fits.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn check(dsn: &str) -> Result<Vec<&'static str>, ConnectError> {
+        Self::look(Server::new(dsn)?)
+    }
 }
 
 /// Where the server is.
@@ -134,6 +143,7 @@ impl Backend for Server {
     const BY_ID: &'static str = "items";
     const DRIVER: &'static str = "driver";
     const LANES: &'static str = include_str!("postgres/lanes.sql");
+    const HAS_FAILED_FIRST: bool = true;
     const RETURN_INSERTED: &'static str = " on conflict (notify_id) do nothing returning notify_id";
 
     fn connect(&self, purpose: Purpose) -> Result<Connection, Failure> {

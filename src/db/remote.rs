@@ -17,11 +17,14 @@ use std::{
 use r2d2::Pool;
 
 use self::{
-    backend::{Backend, Failure, Kind},
+    backend::{Backend, Failure, Kind, Purpose},
     pool::{Manager, Session},
     sql::Sql,
 };
-use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
+use super::{
+    Claimed, Clear, Cleared, DBDrv, DbError, Figures, Page, Query, Row, Scope, Sending, Unassigned, Wanted,
+    Write, Written,
+};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 pub(super) mod backend;
@@ -29,6 +32,7 @@ mod clear;
 pub(super) mod dsn;
 mod heads;
 mod leases;
+mod listing;
 mod moving;
 mod plan;
 #[cfg(test)]
@@ -89,6 +93,14 @@ impl<B: Backend> Remote<B> {
         Ok(Self { pool: pool::pool(backend), doubtful: Mutex::default() })
     }
 
+    /// Connects, changes nothing, and tells what [`open`](Self::open) would do to the table.
+    pub(super) fn look(backend: B) -> Result<Vec<&'static str>, ConnectError> {
+        let refused = |failure: Failure| ConnectError::Server { name: B::NAME, reason: failure.sentence };
+        let mut connection = backend.connect(Purpose::Use).map_err(refused)?;
+        let steps = B::takeover(&mut connection).map_err(refused)?;
+        Ok(steps.into_iter().map(|step| step.meaning).collect())
+    }
+
     /// Does what may be done twice.
     fn run<T>(&self, work: impl FnMut(&mut Session<B>) -> Result<T, Failure>) -> Result<T, DbError> {
         pool::run(&self.pool, true, work).map_err(DbError::from)
@@ -102,7 +114,7 @@ impl<B: Backend> Remote<B> {
     fn clear_all(&self, clear: Clear, sending: &Sending) -> Result<(), DbError> {
         let mut rest = Some(clear);
         while let Some(clear) = rest {
-            rest = self.clear_slice(&clear, sending)?;
+            rest = self.clear_slice(&clear, sending)?.rest;
         }
         Ok(())
     }
@@ -163,11 +175,11 @@ impl<B: Backend> DBDrv for Remote<B> {
     }
 
     fn clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, true), sending)
+        self.clear_all(Clear::new(Scope::Finished, before), sending)
     }
 
     fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, false), sending)
+        self.clear_all(Clear::new(Scope::All, before), sending)
     }
 
     fn is_shared(&self) -> bool {
@@ -242,8 +254,16 @@ impl<B: Backend> DBDrv for Remote<B> {
         }
     }
 
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
         self.run(|session| clear::slice(session, clear, sending))
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, DbError> {
+        self.run(|session| listing::page(session, query))
+    }
+
+    fn figures(&self) -> Result<Figures, DbError> {
+        self.run(listing::figures)
     }
 
     fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
@@ -264,6 +284,14 @@ impl<B: Backend> DBDrv for Remote<B> {
             Err(failure) => Err(DbError::unavailable(failure.sentence)),
             Ok(answers) => Ok(answers),
         }
+    }
+
+    fn hasten(&self, after: Timestamp, to: Timestamp) -> Result<u64, DbError> {
+        self.run(|session| heads::hasten(session, after, to))
+    }
+
+    fn count_pending(&self, limit: usize) -> Result<Option<usize>, DbError> {
+        self.run(|session| reads::count_pending(session, limit)).map(Some)
     }
 
     fn ping(&self) -> Result<(), DbError> {

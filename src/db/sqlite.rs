@@ -14,19 +14,26 @@ use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, TransactionBehavior};
 
-use self::rows::failed;
-use super::{Claimed, Clear, DBDrv, DbError, Row, Sending, Unassigned, Wanted, Write, Written};
+use self::{room::Room, rows::failed};
+use super::{
+    Claimed, Clear, Cleared, DBDrv, DbError, Figures, Page, Query, Row, Scope, Sending, Unassigned, Wanted,
+    Write, Written,
+};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
+mod care;
 mod clear;
+mod listing;
 mod moving;
 mod open;
 mod reads;
+mod room;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod writes;
 
+pub use care::{CareError, Copied, Restored, Verified, backup, backup_in, restore, verify};
 pub use open::OpenError;
 
 /// A database in one file.
@@ -56,6 +63,7 @@ pub use open::OpenError;
 pub struct Sqlite {
     writer: Mutex<Connection>,
     readers: Pool<SqliteConnectionManager>,
+    room: Room,
     /// Given up by [`close`](DBDrv::close), or when the connections are closed.
     lock: Mutex<Option<File>>,
 }
@@ -68,8 +76,20 @@ impl Sqlite {
     /// # Errors
     /// See [`OpenError`]; the file is then as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let open::Opened { writer, readers, lock } = open::open(path.as_ref())?;
-        Ok(Self { writer: Mutex::new(writer), readers, lock: Mutex::new(Some(lock)) })
+        let open::Opened { writer, readers, room, lock } = open::open(path.as_ref())?;
+        Ok(Self { writer: Mutex::new(writer), readers, room, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Refuses new notifications, by [`DbError::Full`], while the database is larger than that:
+    /// its pages without the free ones; the journal beside the file comes on top. Everything
+    /// else goes on, and may make it larger. `name` is what the sentence calls the limit.
+    ///
+    /// Without a limit they are refused when the disk is full but for 16 MiB, or a
+    /// tenth of a small one.
+    #[must_use]
+    pub fn max_bytes(self, bytes: u64, name: impl Into<String>) -> Self {
+        self.room.limit(bytes, name.into());
+        self
     }
 
     fn reader(&self) -> Result<PooledConnection<SqliteConnectionManager>, DbError> {
@@ -101,7 +121,7 @@ impl Sqlite {
     fn clear_all(&self, clear: Clear, sending: &Sending) -> Result<(), DbError> {
         let mut rest = Some(clear);
         while let Some(clear) = rest {
-            rest = self.clear_slice(&clear, sending)?;
+            rest = self.clear_slice(&clear, sending)?.rest;
         }
         Ok(())
     }
@@ -109,7 +129,10 @@ impl Sqlite {
 
 impl DBDrv for Sqlite {
     fn create(&self, item: &Item) -> Result<(), DbError> {
-        self.transact(|writer| writes::create(writer, item))
+        self.transact(|writer| {
+            self.room.look(writer).map_err(failed)?.take(item)?;
+            writes::create(writer, item)
+        })
     }
 
     fn resend(&self, id: &str, max_tries: u32, now: Timestamp) -> Result<(), DbError> {
@@ -154,11 +177,11 @@ impl DBDrv for Sqlite {
     }
 
     fn clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, true), sending)
+        self.clear_all(Clear::new(Scope::Finished, before), sending)
     }
 
     fn force_clear(&self, before: Timestamp, sending: &Sending) -> Result<(), DbError> {
-        self.clear_all(Clear::new(before, false), sending)
+        self.clear_all(Clear::new(Scope::All, before), sending)
     }
 
     fn has_lanes(&self) -> bool {
@@ -191,8 +214,10 @@ impl DBDrv for Sqlite {
     fn write(&self, batch: &[Write], sending: &Sending) -> Result<Vec<Result<Written, DbError>>, DbError> {
         self.transact(|writer| {
             let mut answers = Vec::with_capacity(batch.len());
+            let creates = batch.iter().any(|write| matches!(write, Write::Create(_)));
+            let mut room = creates.then(|| self.room.look(writer)).transpose().map_err(failed)?;
             for write in batch {
-                match writes::write(writer, write, sending) {
+                match writes::write(writer, write, sending, room.as_mut()) {
                     Err(DbError::Unavailable(reason)) => return Err(DbError::Unavailable(reason)),
                     // A refusal that took the earlier ones with it.
                     _ if writer.is_autocommit() => {
@@ -205,8 +230,16 @@ impl DBDrv for Sqlite {
         })
     }
 
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
         self.transact(|writer| clear::slice(writer, clear, sending).map_err(failed))
+    }
+
+    fn list(&self, query: &Query) -> Result<Page, DbError> {
+        self.read(|reader| listing::page(reader, query))
+    }
+
+    fn figures(&self) -> Result<Figures, DbError> {
+        self.read(listing::figures)
     }
 
     fn export(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Row>, DbError> {
@@ -215,6 +248,14 @@ impl DBDrv for Sqlite {
 
     fn import(&self, rows: &[Row]) -> Result<Vec<Result<(), DbError>>, DbError> {
         self.transact(|writer| rows.iter().map(|row| moving::import(writer, row)).collect())
+    }
+
+    fn hasten(&self, after: Timestamp, to: Timestamp) -> Result<u64, DbError> {
+        self.transact(|writer| writes::hasten(writer, after, to).map_err(failed))
+    }
+
+    fn count_pending(&self, limit: usize) -> Result<Option<usize>, DbError> {
+        self.read(|reader| reads::count_pending(reader, limit)).map(Some)
     }
 
     fn ping(&self) -> Result<(), DbError> {

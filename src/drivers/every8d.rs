@@ -50,6 +50,23 @@ impl Every8d {
         let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config }, mask)
     }
+
+    /// The beginning of every query.
+    fn login(&self) -> form_urlencoded::Serializer<'static, String> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("UID", &self.config.user).append_pair("PWD", &self.config.password);
+        query
+    }
+
+    fn call(&self, path_and_query: &str) -> Result<Vec<u8>, SendError> {
+        let uri = self
+            .config
+            .url
+            .join(path_and_query)
+            .map_err(|_| SendError::permanent("the message is too long for a URL"))?;
+        let headers = self.config.url.authorization_header().into_iter().collect();
+        judge(self.web.exchange(&Request { uri, headers, body: None })?)
+    }
 }
 
 impl Driver for Every8d {
@@ -61,10 +78,8 @@ impl Driver for Every8d {
         let message = Message::parse(delivery.content).map_err(unsendable)?;
         check_phones(delivery.endpoint).map_err(unsendable)?;
 
-        let mut query = form_urlencoded::Serializer::new(String::new());
+        let mut query = self.login();
         query
-            .append_pair("UID", &self.config.user)
-            .append_pair("PWD", &self.config.password)
             .append_pair("SB", message.subject.as_deref().unwrap_or_default())
             .append_pair("MSG", &message.content)
             .append_pair("DEST", delivery.endpoint)
@@ -72,13 +87,7 @@ impl Driver for Every8d {
         if let Some(retry) = message.retry.filter(|retry| *retry > 0) {
             query.append_pair("RETRYTIME", &retry.to_string());
         }
-        let uri = self
-            .config
-            .url
-            .join(&format!("API21/HTTP/sendSMS.ashx?{}", query.finish()))
-            .map_err(|_| SendError::permanent("the message is too long for a URL"))?;
-        let headers = self.config.url.authorization_header().into_iter().collect();
-        judge(self.web.exchange(&Request { uri, headers, body: None })?)
+        self.call(&format!("API21/HTTP/sendSMS.ashx?{}", query.finish()))
     }
 
     fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
@@ -91,6 +100,11 @@ impl Driver for Every8d {
 
     fn lane(&self, _endpoint: &str) -> String {
         "every8d".into()
+    }
+
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        let credit = self.call(&format!("API21/HTTP/getCredit.ashx?{}", self.login().finish()))?;
+        Ok(Some(format!("the credit is {}", json::abridged(String::from_utf8_lossy(&credit).trim()))))
     }
 }
 

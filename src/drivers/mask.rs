@@ -63,9 +63,11 @@ impl Mask {
 
     /// [`apply`](Self::apply) for what an attempt has come to.
     pub fn apply_to_outcome(&self, outcome: Result<Vec<u8>, SendError>) -> Result<Vec<u8>, SendError> {
-        outcome
-            .map(|response| self.apply(response))
-            .map_err(|error| error.rewritten(|text| self.apply_to_str(text), |bytes| self.apply(bytes)))
+        outcome.map(|response| self.apply(response)).map_err(|error| self.apply_to_error(error))
+    }
+
+    fn apply_to_error(&self, error: SendError) -> SendError {
+        error.rewritten(|text| self.apply_to_str(text), |bytes| self.apply(bytes))
     }
 
     /// Where secrets are, in order and without overlaps.
@@ -142,6 +144,11 @@ impl<D: Driver> Driver for Masked<D> {
 
     fn destination(&self, endpoint: &str) -> String {
         self.driver.destination(endpoint)
+    }
+
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        let checked = self.driver.check_account().map_err(|error| self.mask.apply_to_error(error))?;
+        Ok(checked.map(|text| self.mask.apply_to_str(&text)))
     }
 }
 

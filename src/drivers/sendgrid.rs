@@ -12,7 +12,10 @@ use super::{
     payload, unsendable,
     web::{Answer, BaseUrl, Request, WebClient},
 };
-use crate::driver::{Delivery, Driver, Rejected, SendError};
+use crate::{
+    driver::{Delivery, Driver, Rejected, SendError},
+    json,
+};
 
 /// SendGrid's own URL.
 pub const URL: &str = "https://api.sendgrid.com";
@@ -45,6 +48,18 @@ impl SendGrid {
         let mask = Mask::new(config.secrets());
         Masked::new(Self { web: web.clone(), config }, mask)
     }
+
+    fn call(&self, path: &str, body: Option<&[u8]>) -> Result<Answer, SendError> {
+        let mut key = HeaderValue::try_from(format!("Bearer {}", self.config.key))
+            .map_err(|_| SendError::temporary("the API key has a control character in it"))?;
+        key.set_sensitive(true);
+        let uri = self.config.url.join(path).map_err(|error| SendError::temporary(error.to_string()))?;
+        let mut headers = vec![("Authorization".to_owned(), key)];
+        if body.is_some() {
+            headers.push(("Content-Type".to_owned(), HeaderValue::from_static("application/json")));
+        }
+        Ok(self.web.exchange(&Request { uri, headers, body })?)
+    }
 }
 
 impl Driver for SendGrid {
@@ -54,16 +69,7 @@ impl Driver for SendGrid {
 
     fn send(&self, delivery: &Delivery<'_>) -> Result<Vec<u8>, SendError> {
         check(delivery.content).map_err(unsendable)?;
-        let mut key = HeaderValue::try_from(format!("Bearer {}", self.config.key))
-            .map_err(|_| SendError::temporary("the API key has a control character in it"))?;
-        key.set_sensitive(true);
-        let uri =
-            self.config.url.join("v3/mail/send").map_err(|error| SendError::temporary(error.to_string()))?;
-        let headers = vec![
-            ("Authorization".to_owned(), key),
-            ("Content-Type".to_owned(), HeaderValue::from_static("application/json")),
-        ];
-        let mut answer = self.web.exchange(&Request { uri, headers, body: Some(delivery.content) })?;
+        let mut answer = self.call("v3/mail/send", Some(delivery.content))?;
         if answer.status.is_success() {
             return Ok(summary(&answer));
         }
@@ -87,6 +93,24 @@ impl Driver for SendGrid {
 
     fn lane(&self, _endpoint: &str) -> String {
         "sendgrid".into()
+    }
+
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        #[derive(Deserialize)]
+        struct Granted {
+            scopes: Vec<String>,
+        }
+        let answer = self.call("v3/scopes", None)?;
+        if !answer.status.is_success() {
+            return Err(answer.temporary(""));
+        }
+        match json::object::<Granted>(&answer.body) {
+            Ok(Granted { scopes }) if scopes.iter().any(|scope| scope == "mail.send") => {
+                Ok(Some("the key may send mail".into()))
+            }
+            Ok(_) => Err(SendError::temporary("the key may not send mail, it lacks the scope mail.send")),
+            Err(_) => Err(answer.temporary("with an answer that is not SendGrid's")),
+        }
     }
 }
 

@@ -118,6 +118,10 @@ impl Driver for Smtp {
     fn lane(&self, _endpoint: &str) -> String {
         format!("smtp://{}", self.account.config.server)
     }
+
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        Ok(Some(self.account.check()?))
+    }
 }
 
 /// A mail server and how we are known there: both drivers share it, and its connections.
@@ -143,8 +147,7 @@ impl Account {
             match left.and_then(|connection| self.begin_again(connection, envelope, deadline)) {
                 Some(connection) => connection,
                 None => {
-                    let addresses = self.addresses(deadline)?;
-                    let mut connection = Connection::open(&self.config, &addresses, deadline)?;
+                    let mut connection = self.connect(deadline)?;
                     match connection.begin(envelope, deadline) {
                         Ok(()) => connection,
                         Err(failure) => return Err(part(connection, failure)),
@@ -158,6 +161,20 @@ impl Account {
             }
             Err(failure) => Err(part(connection, failure)),
         }
+    }
+
+    /// Connects, encrypts, logs in, and is gone.
+    fn check(&self) -> Result<String, Failure> {
+        self.connect(Instant::now() + self.config.deadline)?.quit();
+        let server = &self.config.server;
+        Ok(match self.config.auth.credentials() {
+            Some(credentials) => format!("{server} lets {} in", credentials.user()),
+            None => format!("{server} answers, nobody logs in"),
+        })
+    }
+
+    fn connect(&self, deadline: Instant) -> Result<Connection, Failure> {
+        Connection::open(&self.config, &self.addresses(deadline)?, deadline)
     }
 
     fn addresses(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {

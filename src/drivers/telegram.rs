@@ -3,7 +3,11 @@
 //! The endpoint is the name of a configured target, the payload a JSON string:
 //! the text. Equal targets share a lane, whatever the type.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -26,6 +30,9 @@ pub const URL: &str = "https://api.telegram.org";
 
 /// The longest text of a message, in UTF-16 units, after its markup was parsed.
 const MAX_TEXT_UNITS: usize = 4096;
+
+/// How long the targets may be asked for, so that with a last answer it is half a minute.
+const CHECK_WITHIN: Duration = Duration::from_secs(15);
 
 /// How a bot sends.
 #[derive(Clone)]
@@ -72,6 +79,43 @@ impl Telegram {
         Masked::new(Self { web: web.clone(), config, markup }, mask)
     }
 
+    /// Calls a method of the Bot API.
+    fn call(&self, method: &str, form: &str) -> Result<Answer, SendError> {
+        // A bot's token is "digits:letters"; whatever else was configured can't change the path.
+        const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b':').remove(b'-').remove(b'_');
+        let token = utf8_percent_encode(&self.config.token, PATH);
+        let uri = self
+            .config
+            .url
+            .join(&format!("bot{token}/{method}"))
+            .map_err(|_| SendError::temporary("the bot's token makes no URL"))?;
+        let mut headers =
+            vec![("Content-Type".to_owned(), HeaderValue::from_static("application/x-www-form-urlencoded"))];
+        headers.extend(self.config.url.authorization_header());
+        Ok(self.web.exchange(&Request { uri, headers, body: Some(form.as_bytes()) })?)
+    }
+
+    /// Calls a method that does nothing but answer.
+    fn ask(&self, method: &str, form: &str) -> Result<Value, SendError> {
+        #[derive(Deserialize)]
+        struct Told {
+            ok: bool,
+            #[serde(default)]
+            description: String,
+            #[serde(default)]
+            result: Value,
+        }
+        let answer = self.call(method, form)?;
+        match json::object(&answer.body) {
+            Ok(Told { ok: true, result, .. }) => Ok(result),
+            Ok(Told { description, .. }) => {
+                let description = json::abridged(&description);
+                Err(SendError::temporary(format!("{}, {description}", answer.status_line())))
+            }
+            Err(_) => Err(answer.temporary("with an answer that is not the Bot API's")),
+        }
+    }
+
     fn judge(&self, answer: Answer) -> Result<Vec<u8>, SendError> {
         match Reply::of(&answer) {
             Some(reply) if reply.ok => Ok(answer.body),
@@ -112,20 +156,7 @@ impl Driver for Telegram {
             Markup::Html => form.append_pair("parse_mode", "HTML"),
             Markup::Plain => &mut form,
         };
-        let form = form.finish();
-
-        // A bot's token is "digits:letters"; whatever else was configured can't change the path.
-        const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b':').remove(b'-').remove(b'_');
-        let token = utf8_percent_encode(&self.config.token, PATH);
-        let uri = self
-            .config
-            .url
-            .join(&format!("bot{token}/sendMessage"))
-            .map_err(|_| SendError::temporary("the bot's token makes no URL"))?;
-        let mut headers =
-            vec![("Content-Type".to_owned(), HeaderValue::from_static("application/x-www-form-urlencoded"))];
-        headers.extend(self.config.url.authorization_header());
-        self.judge(self.web.exchange(&Request { uri, headers, body: Some(form.as_bytes()) })?)
+        self.judge(self.call("sendMessage", &form.finish())?)
     }
 
     fn verify(&self, content: &[u8]) -> Result<(), Rejected> {
@@ -138,6 +169,29 @@ impl Driver for Telegram {
 
     fn lane(&self, endpoint: &str) -> String {
         format!("telegram\n{endpoint}")
+    }
+
+    /// Whether the bot exists and knows all its targets.
+    fn check_account(&self) -> Result<Option<String>, SendError> {
+        let end = Instant::now() + CHECK_WITHIN;
+        let bot = self.ask("getMe", "")?;
+        let bot = json::abridged(bot.get("username").and_then(Value::as_str).unwrap_or("without a name"));
+        let mut unknown = Vec::new();
+        for (name, chat) in &self.config.targets.0 {
+            let form = form_urlencoded::Serializer::new(String::new()).append_pair("chat_id", chat).finish();
+            match self.ask("getChat", &form) {
+                Ok(_) => {}
+                Err(error) if error.is_unreachable() => return Err(error),
+                Err(error) => unknown.push(format!("{name}={chat}: {error}")),
+            }
+            if Instant::now() > end {
+                return Err(SendError::temporary("it answers too slowly to ask for all targets"));
+            }
+        }
+        match unknown.as_slice() {
+            [] => Ok(Some(format!("@{bot} knows all targets"))),
+            unknown => Err(SendError::temporary(format!("@{bot} can't write to {}", unknown.join(", ")))),
+        }
     }
 }
 
@@ -225,6 +279,14 @@ impl Targets {
     }
 }
 
+/// As [`Targets::parse`] takes it.
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(|(name, chat)| format!("{name}={chat}")).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
 fn is_channel(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -254,6 +316,7 @@ mod tests {
     fn targets() {
         let targets = Targets::parse(" me=42, group = -1001234567890 ,news=@my_channel,").unwrap();
         assert_eq!(targets.find("me").unwrap(), "42");
+        assert_eq!(targets.to_string(), "group=-1001234567890,me=42,news=@my_channel");
         assert_eq!(targets.find("group").unwrap(), "-1001234567890");
         assert_eq!(targets.find("news").unwrap(), "@my_channel");
         assert_eq!(

@@ -9,6 +9,8 @@ use std::{
 use rustls::{CertificateError, ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use rustls_native_certs::{CertificateResult, load_certs_from_paths, load_native_certs};
 
+mod exact;
+
 /// Where distributions keep the bundle of what they trust; the first that exists is read.
 const SYSTEM_BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine, Arch
@@ -32,6 +34,7 @@ struct Inner {
 enum Source {
     System,
     Only(Roots),
+    Exactly(CertificateDer<'static>),
 }
 
 /// Certificates that are trusted.
@@ -59,6 +62,12 @@ impl Trust {
         Self::of(Source::Only(Roots { certificates, bundled: false }))
     }
 
+    /// Nobody but the server that has the key of this certificate, under whatever name it is
+    /// reached: for one that is known by its file.
+    pub fn exactly(certificate: CertificateDer<'static>) -> Self {
+        Self::of(Source::Exactly(certificate))
+    }
+
     fn of(source: Source) -> Self {
         Self(Arc::new(Inner { source, config: OnceLock::new() }))
     }
@@ -66,30 +75,41 @@ impl Trust {
     /// A client's configuration, without a client certificate.
     pub fn client_config(&self) -> Arc<ClientConfig> {
         let config = || {
-            let roots = self.roots();
-            let mut store = RootCertStore::empty();
-            let (_, ignored) = store.add_parsable_certificates(roots.certificates);
-            if ignored > 0 {
-                tracing::warn!("{ignored} certificates to trust can't be used");
-            }
-            if roots.bundled {
-                store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
-            let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            let provider = Arc::new(ring::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider.clone())
                 .with_safe_default_protocol_versions()
-                .expect("ring has what TLS 1.2 and 1.3 need")
-                .with_root_certificates(store)
-                .with_no_client_auth();
-            Arc::new(config)
+                .expect("ring has what TLS 1.2 and 1.3 need");
+            let builder = match &self.0.source {
+                Source::Exactly(certificate) => {
+                    let verifier = exact::Exactly { certificate: certificate.clone(), provider };
+                    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+                }
+                _ => builder.with_root_certificates(self.root_store()),
+            };
+            Arc::new(builder.with_no_client_auth())
         };
         self.0.config.get_or_init(config).clone()
     }
 
-    /// The certificates themselves, for those that build a configuration of their own.
+    fn root_store(&self) -> RootCertStore {
+        let roots = self.roots();
+        let mut store = RootCertStore::empty();
+        let (_, ignored) = store.add_parsable_certificates(roots.certificates);
+        if ignored > 0 {
+            tracing::warn!("{ignored} certificates to trust can't be used");
+        }
+        if roots.bundled {
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        store
+    }
+
+    /// The certificates of authorities, for those that build a configuration of their own.
     pub fn roots(&self) -> Roots {
         match &self.0.source {
             Source::System => system(),
             Source::Only(roots) => roots.clone(),
+            Source::Exactly(_) => Roots::default(),
         }
     }
 }
@@ -105,6 +125,7 @@ impl fmt::Debug for Trust {
         match &self.0.source {
             Source::System => f.write_str("Trust::system()"),
             Source::Only(roots) => write!(f, "Trust::only({} certificates)", roots.certificates.len()),
+            Source::Exactly(_) => f.write_str("Trust::exactly()"),
         }
     }
 }
@@ -121,6 +142,9 @@ pub(super) fn certificate_problem(error: &rustls::Error, host: &str) -> Option<S
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
             "the certificate that the server sent is not for {host}: {error}; reach the server by a name that is in it"
         ),
+        CertificateError::ApplicationVerificationFailure => {
+            format!("the certificate of {host} is not the one that is expected of it")
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             format!("the certificate of {host} has expired: {error}; or the clock of this machine is wrong")
         }

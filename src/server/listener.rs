@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::connection::{self, Pulse};
-pub(super) use bind::bind;
+pub(super) use bind::{bind, resolve};
 
 mod bind;
 #[cfg(test)]
@@ -39,7 +39,8 @@ pub(crate) struct Limits {
     pub(crate) head: Duration,
     /// Between two requests, and without any progress while an answer is being written.
     pub(crate) idle: Duration,
-    /// An idle connection is safe for so long, also when its place is needed: a request may be on its way.
+    /// An idle connection is safe for so long, also when its place is needed, and a new one also when the server
+    /// stops: a request may be on its way.
     pub(crate) settle: Duration,
     /// After the last answer, until the client has ended its side.
     pub(crate) linger: Duration,
@@ -88,8 +89,10 @@ impl Listener {
 
     /// Serves clients until `stop`, which says how long open requests may still take.
     ///
-    /// After `stop` the socket is closed and with it, at once, each connection without an open request. The others
-    /// get their answer; when all are gone, or at the deadline, this returns, and what is open then is cut off.
+    /// After `stop` the socket is closed, and each connection without an open request; one that began less than a
+    /// moment ago may still bring its request. The others get their answer; when all are gone, or at the deadline,
+    /// this returns, and what is open then is cut off. Who hasn't been accepted yet is left to whoever else has the
+    /// socket, a successor for instance.
     /// Dropping the future cuts everything off.
     pub(crate) async fn serve<S, B>(
         self,
@@ -107,20 +110,25 @@ impl Listener {
     {
         let mut open = Connections::new(limits);
         let serve = |socket, pulse| connection::serve(socket, tls.clone(), service.clone(), pulse);
+        let mut waiting = None;
         let deadline = tokio::select! {
             biased;
             deadline = stop => deadline,
-            never = accept(&self.socket, &mut open, serve) => match never {},
+            never = accept(&self.socket, &mut open, &mut waiting, &serve) => match never {},
         };
         drop(self.socket);
+        if let Some(socket) = waiting {
+            open.add(|pulse| serve(socket, pulse));
+        }
         open.stop(deadline).await;
     }
 }
 
-/// Lets clients in, for ever.
+/// Lets clients in, for ever. One for whom there is no place yet is left in `waiting`.
 async fn accept<F>(
     listener: &TcpListener,
     open: &mut Connections,
+    waiting: &mut Option<TcpStream>,
     serve: impl Fn(TcpStream, Arc<Pulse>) -> F,
 ) -> Infallible
 where
@@ -141,8 +149,11 @@ where
                 if let Err(error) = socket.set_nodelay(true) {
                     debug!("TCP_NODELAY: {error}");
                 }
+                *waiting = Some(socket);
                 open.make_place().await;
-                open.add(|pulse| serve(socket, pulse));
+                if let Some(socket) = waiting.take() {
+                    open.add(|pulse| serve(socket, pulse));
+                }
             }
             Err(error) if is_about_one_client(&error) => debug!("accept: {error}"),
             Err(error) => {

@@ -25,10 +25,14 @@ pub(super) enum Failure {
     UnknownId,
     MethodNotAllowed(&'static str),
     Unauthorized,
-    TooLarge { limit: usize },
+    TooLarge {
+        limit: usize,
+    },
     Invalid(String),
     Conflict(String),
     Unavailable(String),
+    /// The database of this server never does it.
+    Unsupported(String),
     Bug,
 }
 
@@ -69,6 +73,7 @@ impl Failure {
             Self::Invalid(sentence) => (StatusCode::BAD_REQUEST, sentence),
             Self::Conflict(sentence) => (StatusCode::CONFLICT, sentence),
             Self::Unavailable(sentence) => (StatusCode::SERVICE_UNAVAILABLE, sentence),
+            Self::Unsupported(sentence) => (StatusCode::NOT_IMPLEMENTED, sentence),
             Self::Bug => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "an error in the server; its log says more".into())
             }
@@ -125,7 +130,8 @@ impl From<DbError> for Failure {
             DbError::NotFound => Self::UnknownId,
             DbError::Exists | DbError::Sending => Self::Conflict(error.to_string()),
             DbError::Refused(_) => Self::Invalid(error.to_string()),
-            DbError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            DbError::Full(_) | DbError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            DbError::Unsupported(_) => Self::Unsupported(error.to_string()),
         }
     }
 }
@@ -158,6 +164,11 @@ pub(super) fn json_within(budget: &Arc<Semaphore>, value: &impl Serialize) -> Re
 /// Bytes as they are, or a 503 if they don't fit into the memory there is.
 pub(super) fn bytes_within(budget: &Arc<Semaphore>, bytes: Vec<u8>) -> Result<Response, Failure> {
     Ok(with_type("application/octet-stream", Held::within(budget, bytes)?))
+}
+
+/// Metrics.
+pub(super) fn metrics(text: String) -> Response {
+    with_type("application/openmetrics-text; version=1.0.0; charset=utf-8", text.into())
 }
 
 fn line(value: &impl Serialize) -> Vec<u8> {

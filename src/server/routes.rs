@@ -1,4 +1,4 @@
-//! The endpoints: what each takes, does and answers.
+//! What each endpoint takes, does and answers.
 
 use std::{
     convert::Infallible,
@@ -24,11 +24,14 @@ use super::{
     MEMORY_BYTES,
     access::Token,
     body::{self, Body, BodyError},
+    endpoint::{Call, Endpoint, View},
+    list::{self, Pairs},
     reply::{self, Failure},
 };
 use crate::{
-    db::{Clear, DBDrv, DbError, Write, Written},
+    db::{Clear, DBDrv, DbError, Scope, Write, Written},
     json,
+    metrics::Now,
     notification::{Id, Item, Params, Timestamp},
     recorder::Refusal,
     sender::Sender,
@@ -37,11 +40,17 @@ use crate::{
 /// Every call is answered within ten seconds of its body's end.
 const ANSWER_WITHIN: Duration = Duration::from_millis(9_500);
 
+/// Whoever collects metrics waits ten seconds, if nothing else is said.
+const FIGURES_WITHIN: Duration = Duration::from_secs(5);
+
 /// So long after it was created, the same notification again is a repeat.
 const REPEATABLE_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Rows with all their bytes in memory at once, from the reading to the answer.
 const WHOLE_ROWS: usize = 4;
+
+/// Readings of many rows at once. They may take seconds, and the sender reads, too.
+const LONG_READS: usize = 2;
 
 /// Carries the notification's id in the answer of `/send` and `/sendOnce`.
 const ID_HEADER: &str = "notification-id";
@@ -53,48 +62,8 @@ pub(super) struct Api {
     body_limit: usize,
     memory: Arc<Semaphore>,
     whole_rows: Arc<Semaphore>,
+    long_reads: Arc<Semaphore>,
     ids: Mutex<ContextV7>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Endpoint {
-    Send,
-    SendOnce,
-    Resend,
-    Result,
-    Status,
-    Detail,
-    Delete,
-    Clear,
-    ForceClear,
-    Health,
-}
-
-impl Endpoint {
-    fn at(path: &str) -> Option<Self> {
-        Some(match path {
-            "/send" => Self::Send,
-            "/sendOnce" => Self::SendOnce,
-            "/resend" => Self::Resend,
-            "/result" => Self::Result,
-            "/status" => Self::Status,
-            "/detail" => Self::Detail,
-            "/delete" => Self::Delete,
-            "/clear" => Self::Clear,
-            "/forceClear" => Self::ForceClear,
-            "/health" => Self::Health,
-            _ => return None,
-        })
-    }
-
-    fn check_method(self, method: &Method) -> Result<(), Failure> {
-        match self {
-            Self::Health if method == Method::GET || method == Method::HEAD => Ok(()),
-            Self::Health => Err(Failure::MethodNotAllowed("GET, HEAD")),
-            _ if method == Method::POST => Ok(()),
-            _ => Err(Failure::MethodNotAllowed("POST")),
-        }
-    }
 }
 
 /// The whole API; other paths are rejected as not found.
@@ -104,15 +73,16 @@ pub(super) fn filter(api: Arc<Api>) -> BoxedFilter<(Response,)> {
             |path: FullPath| async move { Endpoint::at(path.as_str()).ok_or_else(warp::reject::not_found) },
         )
         .and(warp::method())
+        .and(warp::query())
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .and_then(move |endpoint, method: Method, headers, body| {
+        .and_then(move |endpoint, method: Method, query: Pairs, headers, body| {
             let api = api.clone();
             async move {
                 // Drivers check what clients send, and may have bugs.
-                let answer = AssertUnwindSafe(api.answer(endpoint, &method, &headers, body));
+                let answer = AssertUnwindSafe(api.answer(endpoint, &method, &query, &headers, body));
                 let answer = answer.catch_unwind().await.unwrap_or(Err(Failure::Bug));
-                Ok::<_, Infallible>(answer.unwrap_or_else(Response::from))
+                Ok::<_, Infallible>(answer.unwrap_or_else(|failure| api.refuse(failure)))
             }
         })
         .boxed()
@@ -122,7 +92,9 @@ impl Api {
     pub(super) fn new(sender: Sender, token: Option<Token>, body_limit: usize) -> Self {
         let memory = Arc::new(Semaphore::new(MEMORY_BYTES));
         let whole_rows = Arc::new(Semaphore::new(WHOLE_ROWS));
-        Self { sender, token, body_limit, memory, whole_rows, ids: Mutex::new(ContextV7::new()) }
+        let long_reads = Arc::new(Semaphore::new(LONG_READS));
+        let ids = Mutex::new(ContextV7::new());
+        Self { sender, token, body_limit, memory, whole_rows, long_reads, ids }
     }
 
     /// The order of these checks is a promise.
@@ -130,59 +102,63 @@ impl Api {
         &self,
         endpoint: Endpoint,
         method: &Method,
+        query: &Pairs,
         headers: &HeaderMap,
         stream: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Result<Response, Failure> {
         endpoint.check_method(method)?;
-        if endpoint == Endpoint::Health {
-            return Ok(self.health().await);
-        }
-        if self.token.as_ref().is_some_and(|token| !token.is_shown(headers)) {
+        let is_open = endpoint == Endpoint::Get(View::Health);
+        if !is_open && self.token.as_ref().is_some_and(|token| !token.is_shown(headers)) {
             return Err(Failure::Unauthorized);
         }
+        let call = match endpoint {
+            Endpoint::Post(call) => call,
+            Endpoint::Get(View::List) => return self.list(query).await,
+            Endpoint::Get(View::Metrics) => return self.metrics().await,
+            Endpoint::Get(View::Health) => return Ok(self.health().await),
+        };
         let body = body::read(headers, stream, self.body_limit, &self.memory).await;
         let body = body.map_err(|error| match error {
             BodyError::TooLarge => Failure::TooLarge { limit: self.body_limit },
             BodyError::NoMemory => Failure::no_memory(),
             BodyError::Incomplete => Failure::Invalid("the body didn't arrive as a whole".into()),
         })?;
-        self.call(endpoint, body).await
+        self.call(call, body).await
     }
 
-    async fn call(&self, endpoint: Endpoint, Body { bytes, memory }: Body) -> Result<Response, Failure> {
-        match endpoint {
-            Endpoint::Send | Endpoint::SendOnce => {
+    async fn call(&self, call: Call, Body { bytes, memory }: Body) -> Result<Response, Failure> {
+        match call {
+            Call::Send | Call::SendOnce => {
                 let params = Params::parse(&bytes)?;
                 // The payload has been copied out of it.
                 drop(bytes);
-                self.send(params, endpoint == Endpoint::SendOnce, memory).await
+                self.send(params, call == Call::SendOnce, memory).await
             }
-            Endpoint::Resend => {
+            Call::Resend => {
                 let (max_tries, now) = (self.sender.max_tries, self.sender.clock.now());
                 self.write(Write::Resend { id: id(&bytes)?, max_tries, now }, memory).await?;
                 Ok(reply::done())
             }
-            Endpoint::Delete => {
+            Call::Delete => {
                 self.write(Write::Delete { id: id(&bytes)? }, memory).await?;
                 Ok(reply::done())
             }
-            Endpoint::Clear => self.clear(before(&bytes)?, true).await,
-            Endpoint::ForceClear => self.clear(before(&bytes)?, false).await,
-            Endpoint::Result => {
+            Call::Clear => self.clear(Scope::Finished, before(&bytes)?).await,
+            Call::ForceClear => self.clear(Scope::All, before(&bytes)?).await,
+            Call::Result => {
                 let id = id(&bytes)?;
                 let (response, _row) = self.read_whole(move |db| db.result(id.as_str())).await?;
                 reply::bytes_within(&self.memory, response.unwrap_or_default())
             }
-            Endpoint::Status => {
+            Call::Status => {
                 let id = id(&bytes)?;
                 Ok(reply::json(&self.read(move |db| db.status(id.as_str())).await?))
             }
-            Endpoint::Detail => {
+            Call::Detail => {
                 let id = id(&bytes)?;
                 let (detail, _row) = self.read_whole(move |db| db.detail(id.as_str())).await?;
                 reply::json_within(&self.memory, &detail)
             }
-            Endpoint::Health => Ok(self.health().await),
         }
     }
 
@@ -216,7 +192,9 @@ impl Api {
             lease: 0,
         };
         match self.write(Write::Create(item), memory).await? {
-            Written::Exists { create_at, same } if !same || now.since(create_at) >= REPEATABLE_FOR => {
+            Written::Exists { create_at, same }
+                if !same || self.sender.clock.age(create_at) >= REPEATABLE_FOR =>
+            {
                 Err(Failure::id_taken(&id, create_at, same))
             }
             _ => {
@@ -241,10 +219,41 @@ impl Api {
         answered(receiver).await
     }
 
-    async fn clear(&self, before: Timestamp, finished_only: bool) -> Result<Response, Failure> {
-        let receiver = self.sender.recorder.clear(Clear::new(before, finished_only))?;
+    async fn clear(&self, scope: Scope, before: Timestamp) -> Result<Response, Failure> {
+        let receiver = self.sender.recorder.clear(Clear::new(scope, before))?;
         answered(receiver).await?;
         Ok(reply::done())
+    }
+
+    fn refuse(&self, failure: Failure) -> Response {
+        if matches!(failure, Failure::Unavailable(_)) {
+            self.sender.metrics.refused();
+        }
+        failure.into()
+    }
+
+    async fn list(&self, query: &Pairs) -> Result<Response, Failure> {
+        let query = list::query(query, self.sender.clock.now())?;
+        let (page, _reading) = self.read_beside(&self.long_reads, move |db| db.list(&query)).await?;
+        reply::json_within(&self.memory, &list::listing(page))
+    }
+
+    /// Also while the database doesn't answer: then what it would tell is missing.
+    async fn metrics(&self) -> Result<Response, Failure> {
+        let asked = self.read_beside(&self.long_reads, |db| match db.figures() {
+            Err(DbError::Unsupported(_)) => db.ping().map(|()| None),
+            figures => figures.map(Some),
+        });
+        let asked = tokio::time::timeout(FIGURES_WITHIN, asked).await.ok().and_then(Result::ok);
+        let (figures, answers) = asked.map_or((None, false), |(figures, _reading)| (figures, true));
+        let sender = &self.sender;
+        let now = Now {
+            time: sender.clock.now(),
+            is_healthy: answers && sender.trouble().is_none(),
+            sending: sender.running(),
+            figures,
+        };
+        sender.metrics.text(&now).map(reply::metrics).map_err(|_| Failure::Bug)
     }
 
     async fn read<T: Send + 'static>(
@@ -256,17 +265,26 @@ impl Api {
         within_time(reading).await?.map_err(|_| Failure::Bug)?.map_err(Failure::from)
     }
 
-    /// Reads something as large as a row. What is read is not in the memory budget
-    /// before it is an answer; the permit that comes with it bounds how much of that there is.
+    /// Reads something as large as a row.
     async fn read_whole<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
     ) -> Result<(T, OwnedSemaphorePermit), Failure> {
+        self.read_beside(&self.whole_rows, read).await
+    }
+
+    /// Reads something large, beside so many others. What is read is not in the memory budget
+    /// before it is an answer; the permit that comes with it bounds how much of that there is.
+    async fn read_beside<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        read: impl FnOnce(&dyn DBDrv) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<(T, OwnedSemaphorePermit), Failure> {
         let db = self.sender.db.clone();
         let reading = async {
-            let row = self.whole_rows.clone().acquire_owned().await.map_err(|_| Failure::Bug)?;
+            let place = places.clone().acquire_owned().await.map_err(|_| Failure::Bug)?;
             // The permit goes with the reading, which ends even when nobody waits for it any more.
-            let reading = tokio::task::spawn_blocking(move || Ok((read(db.as_ref())?, row)));
+            let reading = tokio::task::spawn_blocking(move || Ok((read(db.as_ref())?, place)));
             reading.await.map_err(|_| Failure::Bug)?.map_err(<Failure as From<DbError>>::from)
         };
         within_time(reading).await?

@@ -3,12 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use rustls::client::{WebPkiServerVerifier, danger::ServerCertVerifier};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{InconsistentKeys, ServerConfig, crypto};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, InconsistentKeys, RootCertStore, ServerConfig, crypto};
 use tokio_rustls::TlsAcceptor;
 
 /// What is wrong with a certificate or key file.
@@ -50,6 +53,27 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsFileEr
     // `curl -0` offers the older one only, and a client that is offered nothing it knows must give up.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// When the certificate in a file expires. Whoever verifies it too late is told so, before all
+/// that may be wrong with it as well.
+pub(crate) fn expiry(cert: &Path) -> Option<SystemTime> {
+    /// The last second that a certificate can name, which means never.
+    const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
+    let certificate = chain(cert).ok()?.into_iter().next()?;
+    let mut roots = RootCertStore::empty();
+    // Nobody is trusted, but there has to be somebody.
+    roots.add(certificate.clone()).ok()?;
+    let provider = Arc::new(crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+    let name = ServerName::from(IpAddr::from([127, 0, 0, 1]));
+    let now = UnixTime::since_unix_epoch(END_OF_TIME);
+    match verifier.verify_server_cert(&certificate, &[], &name, &[], now) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs()))
+        }
+        _ => None,
+    }
 }
 
 fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {

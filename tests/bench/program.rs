@@ -11,7 +11,8 @@ use std::{
 
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use notify_api::{
-    ApiServer, DBDrv, DefaultScheduler, Delivery, Driver, Params, Rejected, SendError, SenderOptions,
+    ApiServer, DBDrv, DefaultScheduler, Delivery, Driver, Params, Rejected, Retention, SendError,
+    SenderOptions,
     db::sqlite::Sqlite,
     drivers::{
         http::{HttpPost, Validator},
@@ -92,8 +93,13 @@ fn serve_nothing(db: &str, bind: &str) -> Result<()> {
     let runtime = runtime()?;
     let db = open(db)?;
     let served = runtime.block_on(async {
-        let options =
-            SenderOptions { max_tries: 32, scheduler: Arc::new(DefaultScheduler), max_threads: THREADS, db };
+        let options = SenderOptions {
+            max_tries: 32,
+            scheduler: Arc::new(DefaultScheduler),
+            max_threads: THREADS,
+            db,
+            retention: Retention::default(),
+        };
         let mut server = ApiServer::new(options);
         server.bind(bind).register(Nothing)?;
         let running = server.start().await?;

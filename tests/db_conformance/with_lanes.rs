@@ -2,7 +2,9 @@
 
 use notify_api::{
     DBDrv, DbError, Detail, Item, Lane, State, Status, Timestamp,
-    db::{Claimed, Clear, Outcome, Sending, Unassigned, Wanted, Write, Written, sqlite::Sqlite},
+    db::{
+        Claimed, Clear, Cleared, Outcome, Scope, Sending, Unassigned, Wanted, Write, Written, sqlite::Sqlite,
+    },
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +23,9 @@ enum Flaw {
     RepeatsAreAllTheSame,
     SlicesAreEndless,
     SlicesAreLong,
+    SlicesTakeEveryState,
+    SlicesBeginAtTheBeginning,
+    SlicesAreNotCounted,
     NewestIsUnknown,
 }
 
@@ -132,10 +137,19 @@ impl DBDrv for Flawed {
         Ok(answers)
     }
 
-    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Option<Clear>, DbError> {
+    fn clear_slice(&self, clear: &Clear, sending: &Sending) -> Result<Cleared, DbError> {
         match self.1 {
-            Flaw::SlicesAreEndless => self.0.clear_slice(clear, sending).map(|_| Some(clear.clone())),
-            Flaw::SlicesAreLong => self.force_clear(clear.before, sending).map(|()| None),
+            Flaw::SlicesAreEndless => {
+                Ok(Cleared { rest: Some(clear.clone()), ..self.0.clear_slice(clear, sending)? })
+            }
+            Flaw::SlicesAreLong => self.force_clear(clear.before, sending).map(|()| Cleared::default()),
+            Flaw::SlicesTakeEveryState if clear.scope != Scope::All => {
+                self.0.clear_slice(&Clear { scope: Scope::Finished, ..clear.clone() }, sending)
+            }
+            Flaw::SlicesBeginAtTheBeginning if clear.cursor.is_none() => {
+                self.0.clear_slice(&Clear { since: Timestamp::MIN, ..clear.clone() }, sending)
+            }
+            Flaw::SlicesAreNotCounted => Ok(Cleared { removed: 0, ..self.0.clear_slice(clear, sending)? }),
             _ => self.0.clear_slice(clear, sending),
         }
     }
@@ -157,6 +171,9 @@ fn each_flaw_is_caught() {
         (Flaw::RepeatsAreAllTheSame, "write_tells_a_repeat_from_other_content"),
         (Flaw::SlicesAreEndless, "clear_slice_comes_to_an_end"),
         (Flaw::SlicesAreLong, "clear_slice_stays_short"),
+        (Flaw::SlicesTakeEveryState, "clear_slice_takes_a_single_state"),
+        (Flaw::SlicesBeginAtTheBeginning, "clear_slice_begins_where_it_is_told"),
+        (Flaw::SlicesAreNotCounted, "clear_slice_tells_how_many"),
         (Flaw::NewestIsUnknown, "newest_is_the_newest"),
     ];
     for (flaw, case) in caught {

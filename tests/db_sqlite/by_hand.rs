@@ -1,8 +1,8 @@
 //! Rows that were put in by hand may hold anything, and hold up nothing.
 
 use notify_api::{
-    DBDrv, DbError, Lane, State, Timestamp,
-    db::{Outcome, Sending, Write, Written, sqlite::Sqlite},
+    DBDrv, DbError, Id, Lane, State, Timestamp,
+    db::{Outcome, Query, Sending, Write, Written, sqlite::Sqlite},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -103,7 +103,9 @@ fn rows_put_in_by_hand_are_delivered() {
     assert_eq!(db.status("negative tries").unwrap().tried, 0);
     assert_eq!(db.status("many tries").unwrap().tried, u32::MAX);
     db.newest().unwrap();
-
+    for limit in [1, 3, 100] {
+        assert_eq!(listed(&db, limit), listed(&db, 1_000), "{limit} a page");
+    }
     let ids: Vec<String> = Connection::open(directory.path().join("notify.db"))
         .unwrap()
         .prepare("select notify_id from items order by 1")
@@ -124,12 +126,27 @@ fn rows_put_in_by_hand_are_delivered() {
     assert!(ids.iter().all(|id| matches!(db.status(id), Err(DbError::NotFound)) || id == "large times"));
 }
 
+/// The ids of all that are listed, in pages of this size.
+fn listed(db: &Sqlite, limit: usize) -> Vec<String> {
+    let (mut found, mut query) = (Vec::new(), Query::all(limit));
+    loop {
+        let page = db.list(&query).unwrap();
+        found.extend(page.items.into_iter().map(|item| item.id.as_str().to_owned()));
+        assert!(found.len() < 1_000, "it comes to an end");
+        match page.next {
+            None => return found,
+            next => query.after = next,
+        }
+    }
+}
+
 #[test]
 fn rows_that_no_id_can_address_hold_up_none() {
     let (db, directory) = with_rows(&[LOST, &BY_HAND[..1]].concat());
     let pending = db.pending(Timestamp::MAX, 32, &["TEST"], &Sending::default()).unwrap();
     assert_eq!(pending.unwrap().id.as_str(), "text content");
     assert!(claim(&db, Lane::from_number(77)).items.is_empty());
+    assert_eq!([listed(&db, 1), listed(&db, 100)], [["text content"], ["text content"]]);
     assert_eq!(claim(&db, Lane::NONE).items.len(), 1);
     // One at a time, though the lost ones come first.
     assert_eq!(db.unassigned(1).unwrap()[0].id.as_str(), "text content");
@@ -150,12 +167,15 @@ fn a_final_state_put_in_by_hand_is_final() {
         with_rows(&["insert into items(notify_id, driver, endpoint, content, create_at, next_at, cur_state)
            values('one', 'TEST', 'e', 'x', 1, 1, 1), ('nine', 'TEST', 'e', 'x', 1, 1, 9),
                  ('text', 'TEST', 'e', 'x', 1, 1, 'done'), ('blob', 'TEST', 'e', 'x', 1, 1, x'00'),
-                 ('half', 'TEST', 'e', 'x', 1, 1, 0.5)"]);
+                 ('half', 'TEST', 'e', 'x', 1, 1, 0.5), ('below', 'TEST', 'e', 'x', 1, 1, -1)"]);
     assert_eq!(db.status("one").unwrap().state, State::Success);
-    for id in ["nine", "text", "blob", "half"] {
+    for id in ["nine", "text", "blob", "half", "below"] {
         assert_eq!(db.status(id).unwrap().state, State::Failed, "{id}");
     }
     assert!(db.heads().unwrap().is_empty() && deliver_all(&db).is_empty());
+    let failed = Query { state: Some(State::Failed), ..Query::all(10) };
+    let failed: Vec<_> = db.list(&failed).unwrap().items.into_iter().map(|item| item.id).collect();
+    assert_eq!(failed.iter().map(Id::as_str).collect::<Vec<_>>(), ["below", "half", "blob", "text", "nine"]);
     db.clear(Timestamp::from_secs(2), &Sending::default()).unwrap();
     assert!(matches!(db.status("text"), Err(DbError::NotFound)));
 }

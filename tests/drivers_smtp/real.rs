@@ -106,6 +106,9 @@ pub(crate) struct Identity {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
     authority: CertificateDer<'static>,
+    /// The authority's certificate, for those that run the program.
+    #[allow(dead_code)]
+    pub(crate) authority_pem: String,
 }
 
 impl Identity {
@@ -129,6 +132,7 @@ impl Identity {
             cert: place.with_extension("crt"),
             key: place.with_extension("key"),
             authority: authority.der().clone(),
+            authority_pem: authority.pem(),
         };
         std::fs::write(&identity.cert, cert.pem()).unwrap();
         std::fs::write(&identity.key, key.serialize_pem()).unwrap();

@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Puts a certificate for this machine and its key into files.
-fn certify(home: &Home, name: &str) {
+pub(crate) fn certify(home: &Home, name: &str) {
     let names = ["localhost".into(), "127.0.0.1".into()];
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
     fs::write(home.path(&format!("{name}.pem")), cert.pem()).unwrap();

@@ -237,8 +237,8 @@ pub(crate) fn check_million<D: DBDrv>(open: impl Fn() -> D) {
         assert!(db.write(&batch, &Sending::default()).unwrap().iter().all(Result::is_ok));
     });
     timed("clearing 500", &|| {
-        let clear = notify_api::db::Clear::new(Timestamp::MAX, false);
-        assert!(db.clear_slice(&clear, &Sending::default()).unwrap().is_some());
+        let clear = notify_api::db::Clear::new(notify_api::db::Scope::All, Timestamp::MAX);
+        assert!(db.clear_slice(&clear, &Sending::default()).unwrap().rest.is_some());
     });
 }
 

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::sample::*;
 use crate::{
-    db::{Clear, DBDrv, Sending},
+    db::{Clear, DBDrv, Scope, Sending},
     notification::{Item, State, Timestamp},
 };
 
@@ -22,7 +22,7 @@ fn clear_in_slices(db: &dyn DBDrv, clear: Clear, sending: &Sending, mut between:
     let mut rest = Some(clear);
     let mut calls = 0;
     while let Some(clear) = rest {
-        rest = db.clear_slice(&clear, sending).unwrap();
+        rest = db.clear_slice(&clear, sending).unwrap().rest;
         calls += 1;
         assert!(calls < 1_000, "it doesn't come to an end");
         between();
@@ -50,7 +50,7 @@ fn create_many(db: &dyn DBDrv, count: i64) -> Vec<String> {
 pub(super) fn clear_of_nothing_is_no_error(db: &dyn DBDrv) {
     db.clear(Timestamp::MAX, &Sending::default()).unwrap();
     db.force_clear(Timestamp::MAX, &sending(&["unknown"])).unwrap();
-    assert_eq!(db.clear_slice(&Clear::new(Timestamp::MAX, false), &Sending::default()).unwrap(), None);
+    assert_eq!(clear_in_slices(db, Clear::new(Scope::All, Timestamp::MAX), &Sending::default(), || ()), 1);
 }
 
 pub(super) fn clear_removes_what_is_finished(db: &dyn DBDrv) {
@@ -119,10 +119,9 @@ pub(super) fn force_clear_removes_many(db: &dyn DBDrv) {
 }
 
 pub(super) fn clear_slice_comes_to_an_end(db: &dyn DBDrv) {
-    for finished_only in [true, false] {
+    for (scope, left) in [(Scope::Finished, "old waits"), (Scope::All, "new waits")] {
         create_all(db);
-        clear_in_slices(db, Clear::new(at(20), finished_only), &Sending::default(), || ());
-        let left = if finished_only { "old waits" } else { "new waits" };
+        clear_in_slices(db, Clear::new(scope, at(20)), &Sending::default(), || ());
         assert_eq!(existing(db, &NAMES)[0], left);
         assert_eq!(existing(db, &NAMES[3..]), NAMES[3..]);
         db.force_clear(Timestamp::MAX, &Sending::default()).unwrap();
@@ -134,7 +133,7 @@ pub(super) fn clear_slice_passes_pending_ones(db: &dyn DBDrv) {
     for id in [&ids[0], &ids[2_250], &ids[4_499]] {
         db.update(id, 1, at(0), State::Success, b"").unwrap();
     }
-    clear_in_slices(db, Clear::new(at(10_000), true), &Sending::default(), || ());
+    clear_in_slices(db, Clear::new(Scope::Finished, at(10_000)), &Sending::default(), || ());
     assert_eq!(count(db, &ids), 4_497);
     assert!(!exists(db, &ids[0]) && !exists(db, &ids[2_250]) && !exists(db, &ids[4_499]));
 }
@@ -142,7 +141,7 @@ pub(super) fn clear_slice_passes_pending_ones(db: &dyn DBDrv) {
 pub(super) fn clear_slice_keeps_what_is_being_sent(db: &dyn DBDrv) {
     let ids = create_many(db, 1_100);
     let sent = [&*ids[0], &*ids[499], &*ids[500], &*ids[1_099]];
-    clear_in_slices(db, Clear::new(at(10_000), false), &sending(&sent), || ());
+    clear_in_slices(db, Clear::new(Scope::All, at(10_000)), &sending(&sent), || ());
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     assert_eq!(existing(db, &ids), sent);
 }
@@ -153,7 +152,7 @@ pub(super) fn clear_slice_stays_short(db: &dyn DBDrv) {
     }
     let ids = create_many(db, 1_300);
     let mut left = ids.len();
-    let calls = clear_in_slices(db, Clear::new(at(10_000), false), &Sending::default(), || {
+    let calls = clear_in_slices(db, Clear::new(Scope::All, at(10_000)), &Sending::default(), || {
         let now_left = count(db, &ids);
         assert!(left - now_left <= 500, "one call deleted {} rows", left - now_left);
         left = now_left;
@@ -165,7 +164,7 @@ pub(super) fn clear_slice_stays_short(db: &dyn DBDrv) {
 pub(super) fn clear_slice_lets_new_ones_in(db: &dyn DBDrv) {
     let mut ids: HashSet<String> = create_many(db, 1_100).into_iter().collect();
     let mut made = 0;
-    clear_in_slices(db, Clear::new(at(5_000), false), &Sending::default(), || {
+    clear_in_slices(db, Clear::new(Scope::All, at(5_000)), &Sending::default(), || {
         made += 1;
         let new = Item { create_at: at(5_000), ..item(&format!("new {made}")) };
         ids.insert(new.id.as_str().to_owned());
@@ -173,4 +172,44 @@ pub(super) fn clear_slice_lets_new_ones_in(db: &dyn DBDrv) {
     });
     let left = ids.iter().filter(|id| exists(db, id)).count();
     assert_eq!(left, made, "all the old ones are gone and none of the new ones");
+}
+
+pub(super) fn clear_slice_takes_a_single_state(db: &dyn DBDrv) {
+    for (scope, gone) in [(Scope::Success, "old done"), (Scope::Failed, "old failed")] {
+        create_all(db);
+        clear_in_slices(db, Clear::new(scope, at(20)), &sending(&["new done"]), || ());
+        // What can't be removed alone is kept.
+        let gone = if db.has_lanes() { gone } else { "nothing" };
+        let left: Vec<&str> = NAMES.into_iter().filter(|name| *name != gone).collect();
+        assert_eq!(existing(db, &NAMES), left, "{scope:?}");
+        db.force_clear(Timestamp::MAX, &Sending::default()).unwrap();
+    }
+}
+
+pub(super) fn clear_slice_begins_where_it_is_told(db: &dyn DBDrv) {
+    if !db.has_lanes() {
+        return;
+    }
+    let ids = create_many(db, 4_500);
+    // Three a second: the first of them are those of second 700.
+    let clear = Clear { since: at(700), ..Clear::new(Scope::All, at(1_400)) };
+    clear_in_slices(db, clear, &Sending::default(), || ());
+    assert_eq!((count(db, &ids[..2_100]), count(db, &ids[2_100..4_200])), (2_100, 0));
+    assert_eq!(count(db, &ids[4_200..]), 300);
+}
+
+pub(super) fn clear_slice_tells_how_many(db: &dyn DBDrv) {
+    if !db.has_lanes() {
+        return;
+    }
+    create_many(db, 1_300);
+    create_all(db);
+    let mut rest = Some(Clear::new(Scope::All, at(10_000)));
+    let mut removed = 0;
+    while let Some(clear) = rest {
+        let slice = db.clear_slice(&clear, &sending(&["old waits"])).unwrap();
+        removed += slice.removed;
+        rest = slice.rest;
+    }
+    assert_eq!(removed, 1_305);
 }

@@ -279,3 +279,38 @@ pub(super) fn release_goes_in_steps(db: &dyn DBDrv) {
         db.write(&steps, &Sending::default()).unwrap().into_iter().collect();
     assert_eq!(answers.unwrap(), [500, 500, 100, 0].map(Written::Released));
 }
+
+pub(super) fn hasten_moves_attempted_ones(db: &dyn DBDrv) {
+    let tried = |item: Item| Item { tried: 1, ..item };
+    create(
+        db,
+        [
+            tried(in_lane("far", "x", 1_000)),
+            tried(in_lane("at the limit", "x", 500)),
+            in_lane("somebody's choice", "x", 1_000),
+            tried(in_lane("other lane", "y", 501)),
+            tried(in_lane("near", "z", 9)),
+        ],
+    );
+    create_in(db, in_lane("done", "x", 1_000), State::Success);
+    let hastened = db.hasten(at(500), at(7)).unwrap();
+    let next: Vec<_> = ["far", "at the limit", "somebody's choice", "other lane", "near", "done"]
+        .map(|id| db.status(id).unwrap().next_at)
+        .into();
+    match hastened {
+        // It can't.
+        0 => assert_eq!(next, [1_000, 500, 1_000, 501, 9, 1_000].map(at)),
+        _ => assert_eq!((hastened, next), (2, [7, 500, 1_000, 7, 9, 1_000].map(at).into())),
+    }
+    assert_eq!(db.hasten(at(500), at(7)).unwrap(), 0, "none is left");
+}
+
+pub(super) fn count_pending_stops_at_its_limit(db: &dyn DBDrv) {
+    let counted = |limit| db.count_pending(limit).unwrap();
+    let is = |limit, count| counted(limit).is_none_or(|counted| counted == count);
+    assert!(is(10, 0));
+    create(db, (0..5).map(|n| in_lane(&format!("row {n}"), if n % 2 == 0 { "x" } else { "y" }, n)));
+    create_in(db, item("done"), State::Success);
+    create_in(db, item("failed"), State::Failed);
+    assert!(is(10, 5) && is(5, 5) && is(4, 4), "{:?}", counted(10));
+}

@@ -1,9 +1,12 @@
 //! What only the inside can show: plans.
 
 use super::{Dsn, MySql, Purpose, Server};
-use crate::db::{
-    ConnectError,
-    remote::{backend::Backend, plans},
+use crate::{
+    db::{
+        ConnectError,
+        remote::{backend::Backend, plans},
+    },
+    notification::State,
 };
 
 #[test]
@@ -26,9 +29,18 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
         explain(&plans::heads::<Server>()),
         explain(&plans::lease::<Server>()),
     );
+    let pages = plans::newest_first::<Server>(None);
+    let pages: Vec<String> = pages.iter().map(|sql| explain(sql)).collect();
+    let few = [State::Pending, State::Failed].map(|state| explain(&plans::in_state::<Server>(state)));
     Server::request(&mut server, &format!("drop database {name}")).unwrap();
     assert!(line.contains("items_due") && !line.contains("filesort"), "{line}");
     assert!(heads.contains("Using index for group-by") && !heads.contains("filesort"), "{heads}");
     assert!(lease.contains("PRIMARY") && !lease.contains("items_due"), "{lease}");
+    for page in &pages {
+        assert!(page.contains("items_created") && !page.contains("filesort"), "{page}");
+    }
+    for few in &few {
+        assert!(few.contains("items_due") && !few.contains("filesort"), "{few}");
+    }
     Ok(())
 }

@@ -19,10 +19,11 @@ const COLUMNS: &str = "select lower(column_name), lower(data_type), coalesce(cha
 const INDEXES: &str =
     "select indexname from pg_indexes where schemaname = current_schema() and tablename = 'items'";
 
-/// The second one tells rows of the same second apart, which an index here doesn't do by itself.
-const WANTED_INDEXES: [(&str, &str); 2] = [
+/// Those by `create_at` tell rows of the same second apart, which an index here doesn't do by itself.
+const WANTED_INDEXES: [(&str, &str); 3] = [
     ("items_due", "items_due on items (lane, next_at) where cur_state = 0"),
     ("items_created", "items_created on items (create_at, notify_id)"),
+    ("items_failed", "items_failed on items (create_at, notify_id) where cur_state not in (0, 1)"),
 ];
 
 const ADDED: &takeover::Added = &[

@@ -1,9 +1,12 @@
 //! What only the inside can show: plans.
 
 use super::{Postgres, Purpose, Server};
-use crate::db::{
-    ConnectError,
-    remote::{backend::Backend, plans},
+use crate::{
+    db::{
+        ConnectError,
+        remote::{backend::Backend, plans},
+    },
+    notification::State,
 };
 
 #[test]
@@ -24,10 +27,20 @@ fn lanes_are_read_by_their_index() -> Result<(), ConnectError> {
         explain(&plans::heads::<Server>()),
         explain(&plans::lease::<Server>()),
     );
+    let mut explain_all = |sql: Vec<String>| sql.iter().map(|sql| explain(sql)).collect::<Vec<_>>();
+    let pages = explain_all(plans::newest_first::<Server>(None));
+    let failed = explain_all(plans::newest_first::<Server>(Some(State::Failed)));
+    let pending = explain_all(vec![plans::in_state::<Server>(State::Pending)]);
     Server::request(&mut server, &format!("drop schema {name} cascade")).unwrap();
     assert!(line.contains("Index Scan using items_due"), "{line}");
     assert!(heads.contains("items_due") && !heads.contains("Seq Scan on items"), "{heads}");
     assert!(lease.contains("Index Scan using items_pkey") && !lease.contains("items_due"), "{lease}");
+    for (plans, index) in [(&pages, "items_created"), (&failed, "items_failed"), (&pending, "items_due")] {
+        for plan in plans {
+            assert!(plan.contains("Index") && plan.contains(index), "{plan}");
+            assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
+        }
+    }
     assert!(![line, heads, lease].iter().any(|plan| plan.contains("Sort")));
     Ok(())
 }

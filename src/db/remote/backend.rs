@@ -26,6 +26,8 @@ pub trait Backend: fmt::Debug + Send + Sync + Sized + 'static {
     /// A query for the lanes that have pending rows, in parentheses: it must step from
     /// one to the next, whatever lies between.
     const LANES: &'static str;
+    /// Whether an index has the failed rows alone, in the order of their creation.
+    const HAS_FAILED_FIRST: bool;
     /// Ends an insert so that it passes over ids that exist and returns the others;
     /// empty if there is no such thing: then such an id fails the statement.
     const RETURN_INSERTED: &'static str;

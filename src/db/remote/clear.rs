@@ -6,8 +6,8 @@ use super::{
     sql::Sql,
 };
 use crate::{
-    db::{Clear, Cursor, Sending},
-    notification::{Id, State, Timestamp},
+    db::{Clear, Cleared, Cursor, Scope, Sending},
+    notification::Id,
 };
 
 /// Rows deleted by one slice: some milliseconds.
@@ -24,13 +24,13 @@ fn old<B: Backend>(session: &mut Session<B>, clear: &Clear) -> Result<Rows, Fail
     };
     let limit = format!(" limit {LOOKS}");
     let mut request = String::new();
-    let mut begin = Timestamp::MIN;
+    let mut begin = (clear.since, ">= ");
     if let Some(Cursor { create_at, id: Some(id), .. }) = &clear.cursor {
         let sql = select().sql("= ").time(*create_at).sql(" and notify_id > ").id(id.as_str());
         request = sql.sql(" order by notify_id").sql(&limit).sql(";").done();
-        begin = *create_at;
+        begin = (*create_at, "> ");
     }
-    let sql = select().sql("> ").time(begin).sql(" and create_at < ").time(clear.before);
+    let sql = select().sql(begin.1).time(begin.0).sql(" and create_at < ").time(clear.before);
     request.push_str(&sql.sql(" order by create_at, notify_id").sql(&limit).done());
     let sets = session.request(&request)?;
     Ok(sets.into_iter().flatten().take(LOOKS).collect())
@@ -40,7 +40,7 @@ pub(super) fn slice<B: Backend>(
     session: &mut Session<B>,
     clear: &Clear,
     sending: &Sending,
-) -> Result<Option<Clear>, Failure> {
+) -> Result<Cleared, Failure> {
     let mut looked = 0;
     let mut doomed: Vec<Id> = Vec::new();
     let mut cursor = clear.cursor.clone();
@@ -52,8 +52,7 @@ pub(super) fn slice<B: Backend>(
         let (create_at, state, is_leased) = (row.timestamp(1), row.state(2), row.is_true(3));
         let Ok(id) = row.id(0) else { continue };
         cursor = Some(Cursor { create_at, id: Some(id.clone()), seq: 0 });
-        let is_finished = state != State::Pending;
-        if !is_leased && !sending.contains(id.as_str()) && (is_finished || !clear.finished_only) {
+        if !is_leased && !sending.contains(id.as_str()) && clear.scope.takes(state) {
             doomed.push(id);
         }
     }
@@ -61,10 +60,12 @@ pub(super) fn slice<B: Backend>(
         // What was resent or leased since is left.
         let sql = Sql::<B>::new("delete from items where notify_id in ").ids(doomed.iter().map(Id::as_str));
         let sql = sql.sql(" and lease_until <= ").sql(B::CLOCK);
-        session.request(&sql.sql(if clear.finished_only { " and cur_state <> 0" } else { "" }).done())?;
+        session
+            .request(&sql.sql(if clear.scope == Scope::All { "" } else { " and cur_state <> 0" }).done())?;
     }
     // A page of rows that no id can address would be the next one too.
     let is_stuck = cursor == clear.cursor;
     let is_over = is_stuck || (looked < LOOKS && doomed.len() < DELETES);
-    Ok((!is_over).then(|| Clear { cursor, ..clear.clone() }))
+    let rest = (!is_over).then(|| Clear { cursor, ..clear.clone() });
+    Ok(Cleared { removed: doomed.len(), rest })
 }

@@ -1,4 +1,4 @@
-//! When something falls due in each lane, leases considered.
+//! When something falls due in each lane, leases considered, and what is due too late.
 //!
 //! One statement steps through the index from lane to lane and reads each one's first
 //! row. Only where that is leased a second look is needed; so the effort grows with the
@@ -11,7 +11,7 @@ use super::{
     pool::Session,
     sql::Sql,
 };
-use crate::notification::{Lane, Timestamp};
+use crate::notification::{Id, Lane, Timestamp};
 
 /// A lane is due when its first free row is, or when a lease ends before that.
 pub(super) fn heads<B: Backend>(session: &mut Session<B>) -> Result<Vec<(Lane, Timestamp)>, Failure> {
@@ -52,6 +52,49 @@ pub(super) fn first_rows<B: Backend>() -> String {
     };
     let leased = format!("case when lease_until > {} then 1 else 0 end", B::CLOCK);
     format!("select lane, {}, {} from {} lanes", first("next_at"), first(&leased), B::LANES)
+}
+
+/// How many rows are changed at once.
+const SLICE: usize = 500;
+
+/// Rows that were attempted before are due then, if they are due later than `after`. The last
+/// row of each lane tells whether it has such rows.
+pub(super) fn hasten<B: Backend>(
+    session: &mut Session<B>,
+    after: Timestamp,
+    to: Timestamp,
+) -> Result<u64, Failure> {
+    let mut hastened = 0;
+    let lanes = session.request(&last_rows::<B>())?.pop().unwrap_or_default();
+    for lane in lanes.into_iter().filter(|row| row.timestamp(1) > after).map(|row| row.lane(0)) {
+        let found = Sql::<B>::new("select notify_id from ").sql(B::BY_DUE);
+        let found = found.sql(" where cur_state = 0 and lane = ").number(lane.number());
+        let found = found.sql(" and next_at > ").time(after).sql(" and (tried > 0 or once <> 0) limit ");
+        let found = found.number(SLICE as i64).done();
+        loop {
+            let rows = session.request(&found)?.pop().unwrap_or_default();
+            let ids: Vec<Id> = rows.into_iter().filter_map(|mut row| row.id(0).ok()).collect();
+            if ids.is_empty() {
+                break;
+            }
+            let sql = Sql::<B>::new("update items set next_at = ").time(to).sql(" where notify_id in ");
+            let sql =
+                sql.ids(ids.iter().map(Id::as_str)).sql(" and cur_state = 0 and next_at > ").time(after);
+            session.request(&sql.done())?;
+            hastened += ids.len() as u64;
+        }
+    }
+    Ok(hastened)
+}
+
+/// Each lane, and when its last row is due.
+pub(super) fn last_rows<B: Backend>() -> String {
+    format!(
+        "select lane, (select next_at from {} where cur_state = 0 and items.lane = lanes.lane \
+         order by next_at desc limit 1) from {} lanes",
+        B::BY_DUE,
+        B::LANES
+    )
 }
 
 /// The first free row of each of these lanes; of lanes without, none.

@@ -1,10 +1,10 @@
 //! For the tests of each server: a table with rows in many lanes, and the statements
 //! whose plans matter.
 
-use super::{backend::Backend, heads, leases, reads, sql::Sql};
+use super::{backend::Backend, heads, leases, listing, reads, sql::Sql};
 use crate::{
-    db::{DBDrv, Sending, Wanted, Write},
-    notification::{Id, Item, Lane, Timestamp},
+    db::{Cursor, DBDrv, Query, Sending, Wanted, Write},
+    notification::{Id, Item, Lane, State, Timestamp},
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -43,8 +43,24 @@ pub(in crate::db) fn heads<B: Backend>() -> String {
     heads::first_rows::<B>()
 }
 
+pub(in crate::db) fn last_rows<B: Backend>() -> String {
+    heads::last_rows::<B>()
+}
+
 pub(in crate::db) fn lease<B: Backend>() -> String {
     let chosen: Vec<Id> = (0..10).map(|n| Id::from_store(format!("row {n}"))).collect();
     let ids = Sql::<B>::new("").ids(chosen.iter().map(Id::as_str)).done();
     with_wanted(|wanted| leases::update_sql::<B>(wanted, 7, &ids))
+}
+
+/// A later page, of rows in this state or in any.
+pub(in crate::db) fn newest_first<B: Backend>(state: Option<State>) -> Vec<String> {
+    let query = Query { state, ..Query::all(10) };
+    let after = Cursor { create_at: NOW, id: Some(Id::from_store("row 7")), seq: 0 };
+    listing::newest_first::<B>(&query, Some(&after), 10).split(';').map(str::to_owned).collect()
+}
+
+/// All rows in a state.
+pub(in crate::db) fn in_state<B: Backend>(state: State) -> String {
+    listing::in_state::<B>(state)
 }

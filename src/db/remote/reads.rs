@@ -63,6 +63,13 @@ pub(super) fn ping<B: Backend>(session: &mut Session<B>) -> Result<(), Failure> 
     session.request(PING).map(drop)
 }
 
+pub(super) fn count_pending<B: Backend>(session: &mut Session<B>, limit: usize) -> Result<usize, Failure> {
+    let sql = Sql::<B>::new("select count(*) from (select 1 from ").sql(B::BY_DUE);
+    let sql = sql.sql(" where cur_state = 0 limit ").number(i64::try_from(limit).unwrap_or(i64::MAX));
+    let counted = first(session, &sql.sql(") counted").done())?;
+    Ok(counted.map_or(0, |row| usize::try_from(row.integer(0)).unwrap_or(0)))
+}
+
 /// A row of a lane, in the order of `next_at`.
 pub(super) struct Place {
     pub(super) next_at: Timestamp,

@@ -3,10 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::rows;
-use crate::{
-    db::{Clear, Cursor, Sending},
-    notification::{State, Timestamp},
-};
+use crate::db::{Clear, Cleared, Cursor, Sending};
 
 /// Rows deleted by one slice: some milliseconds.
 const DELETES: usize = 500;
@@ -24,13 +21,9 @@ pub(super) const OLD: &str = "select create_at, seq, notify_id, cur_state from i
 
 pub(super) const DELETE: &str = "delete from items where seq = ?1";
 
-pub(super) fn slice(
-    connection: &Connection,
-    clear: &Clear,
-    sending: &Sending,
-) -> rusqlite::Result<Option<Clear>> {
+pub(super) fn slice(connection: &Connection, clear: &Clear, sending: &Sending) -> rusqlite::Result<Cleared> {
     let begin = clear.cursor.as_ref().map(|cursor| (cursor.create_at, cursor.seq));
-    let (mut created, mut seq) = begin.unwrap_or((Timestamp::MIN, i64::MIN));
+    let (mut created, mut seq) = begin.unwrap_or((clear.since, i64::MIN));
     let mut looked = 0;
     let mut doomed = Vec::new();
     let mut statement = connection.prepare_cached(OLD)?;
@@ -40,17 +33,17 @@ pub(super) fn slice(
         looked += 1;
         (created, seq) = (rows::timestamp(row, 0)?, rows::integer(row, 1)?);
         let is_sent = rows::id(row, 2)?.is_some_and(|id| sending.contains(id));
-        let is_finished = rows::state(row, 3)? != State::Pending;
-        if !is_sent && (is_finished || !clear.finished_only) {
+        if !is_sent && clear.scope.takes(rows::state(row, 3)?) {
             doomed.push(seq);
         }
     }
     let is_over = looked < LOOKS && doomed.len() < DELETES;
     drop(rows);
     let mut delete = connection.prepare_cached(DELETE)?;
-    for seq in doomed {
+    for seq in &doomed {
         delete.execute([seq])?;
     }
-    Ok((!is_over)
-        .then(|| Clear { cursor: Some(Cursor { create_at: created, seq, id: None }), ..clear.clone() }))
+    let cursor = Some(Cursor { create_at: created, seq, id: None });
+    let rest = (!is_over).then(|| Clear { cursor, ..clear.clone() });
+    Ok(Cleared { removed: doomed.len(), rest })
 }

@@ -16,11 +16,16 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use scheduled_thread_pool::ScheduledThreadPool;
 
-use super::rows;
+use super::{room::Room, rows};
 
 /// What leads from each version of the schema to the next; `user_version` is how
 /// many of them were applied.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+
+/// Added since, and nothing that an older version of this program would mind: no new
+/// version of the schema. With millions of failed rows it takes some seconds, once.
+const INDEXES: &str =
+    "create index if not exists items_failed on items(create_at) where cur_state not in (0, 1)";
 
 const FOREIGN_ROWS: &str = include_str!("foreign.sql");
 
@@ -32,6 +37,10 @@ const ALL_COLUMNS: &str = "select seq, notify_id, cur_state, tried, next_at, cre
 /// than the time in which a call must be answered.
 const BUSY_TIMEOUT_MS: u32 = 4_000;
 
+/// The journal is used again and again, which is faster than a new one; what it has grown beyond
+/// this, beside somebody who read for long, is given back.
+const JOURNAL_BYTES: i64 = 64 << 20;
+
 /// How long a read waits for a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -42,7 +51,7 @@ const READERS: u32 = 4;
 const STATEMENTS: usize = 32;
 
 /// Without `CREATE`: a file that is gone must not be replaced by an empty one.
-fn flags() -> OpenFlags {
+pub(super) fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
@@ -50,6 +59,7 @@ fn flags() -> OpenFlags {
 pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) readers: Pool<SqliteConnectionManager>,
+    pub(super) room: Room,
     pub(super) lock: File,
 }
 
@@ -57,6 +67,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let name = canonical(path).map_err(|error| OpenError::io(path, error))?;
     let lock = lock(path, &name)?;
     let writer = writer(&name).map_err(|refusal| refusal.of(path))?;
+    let page_bytes = writer
+        .pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))
+        .map_err(|error| Refusal::from(error).of(path))?;
+    let room = Room::new(&name, page_bytes.unsigned_abs()).map_err(|error| OpenError::io(path, error))?;
     let manager = SqliteConnectionManager::file(&name).with_flags(flags()).with_init(|connection| {
         set_up(connection)?;
         connection.pragma_update(None, "query_only", true)
@@ -75,7 +89,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         // The caller gets to hear of it.
         .error_handler(Box::new(NopErrorHandler))
         .build_unchecked(manager);
-    Ok(Opened { writer, readers, lock })
+    Ok(Opened { writer, readers, room, lock })
 }
 
 /// The one name of the file, so that a link to it is locked like the file itself.
@@ -98,7 +112,7 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Payloads are nobody else's business. SQLite gives its other files the same mode.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = File::options();
     options.read(true).write(true).truncate(false);
     #[cfg(unix)]
@@ -112,13 +126,18 @@ fn lock(path: &Path, name: &Path) -> Result<File, OpenError> {
     if !name.is_file() {
         return Err(OpenError::io(path, io::Error::other("it is not a regular file")));
     }
+    lock_beside(name)
+}
+
+/// Takes the lock of this file, whether it is there or not.
+pub(super) fn lock_beside(name: &Path) -> Result<File, OpenError> {
     let mut beside = OsString::from(name);
     beside.push(".lock");
     let file =
         private().create(true).open(&beside).map_err(|error| OpenError::io(Path::new(&beside), error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.into() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: name.into() }),
         Err(TryLockError::Error(error)) => Err(OpenError::io(Path::new(&beside), error)),
     }
 }
@@ -130,11 +149,7 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
     if connection.is_readonly("main")? {
         return Err(Refusal::ReadOnly);
     }
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let applied = match usize::try_from(version) {
-        Ok(applied) if applied <= MIGRATIONS.len() => applied,
-        _ => return Err(Refusal::Version(version)),
-    };
+    let applied = applied(&connection)?;
     if is_foreign(&connection, applied)? {
         return Err(Refusal::Foreign);
     }
@@ -144,6 +159,7 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
     if mode != "wal" {
         return Err(Refusal::Journal);
     }
+    connection.pragma_update_and_check(None, "journal_size_limit", JOURNAL_BYTES, |_| Ok(()))?;
     for (version, migration) in (1..).zip(MIGRATIONS).skip(applied) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(migration)?;
@@ -151,9 +167,30 @@ fn writer(name: &Path) -> Result<Connection, Refusal> {
         transaction.commit()?;
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(INDEXES)?;
     transaction.execute_batch(FOREIGN_ROWS)?;
     transaction.commit()?;
     Ok(connection)
+}
+
+/// How many migrations were applied.
+fn applied(connection: &Connection) -> Result<usize, Refusal> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match usize::try_from(version) {
+        Ok(applied) if applied <= MIGRATIONS.len() => Ok(applied),
+        _ => Err(Refusal::Version(version)),
+    }
+}
+
+/// Fails if it isn't a database of ours that this program knows.
+pub(super) fn check(connection: &Connection) -> Result<(), Refusal> {
+    set_up(connection)?;
+    applied(connection)?;
+    connection.prepare(ALL_COLUMNS).map(drop).map_err(|error| match error {
+        rusqlite::Error::SqlInputError { .. } => Refusal::Foreign,
+        error if error.sqlite_error_code() == Some(ErrorCode::Unknown) => Refusal::Foreign,
+        error => error.into(),
+    })
 }
 
 /// Whether it is somebody else's: it isn't empty, but has no table like ours.
@@ -298,7 +335,7 @@ impl Error for OpenError {
 }
 
 /// An [`OpenError`] that has no path yet.
-enum Refusal {
+pub(super) enum Refusal {
     ReadOnly,
     Foreign,
     Journal,
@@ -313,7 +350,7 @@ impl From<rusqlite::Error> for Refusal {
 }
 
 impl Refusal {
-    fn of(self, path: &Path) -> OpenError {
+    pub(super) fn of(self, path: &Path) -> OpenError {
         let path = path.into();
         match self {
             Self::ReadOnly => OpenError::NotWritable { path },

@@ -41,6 +41,9 @@ pub(super) const UNASSIGNED: &str = "select seq, notify_id, driver, endpoint, ne
 pub(super) const NEWEST: &str = "select create_at from items indexed by items_created \
      where create_at < 253402300800 order by create_at desc limit 1";
 
+pub(super) const COUNT_PENDING: &str = "select count(*) from \
+     (select 1 from items indexed by items_due where cur_state = 0 limit ?1)";
+
 pub(super) const PING: &str = "select 1 from items limit 1";
 
 pub(super) fn result(connection: &Connection, id: &str) -> rusqlite::Result<Option<Option<Vec<u8>>>> {
@@ -182,6 +185,13 @@ pub(super) fn unassigned(
 
 pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     connection.prepare_cached(NEWEST)?.query_row([], |row| rows::timestamp(row, 0)).optional()
+}
+
+pub(super) fn count_pending(connection: &Connection, limit: usize) -> rusqlite::Result<usize> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let counted =
+        connection.prepare_cached(COUNT_PENDING)?.query_row([limit], |row| rows::integer(row, 0))?;
+    Ok(usize::try_from(counted).unwrap_or(0))
 }
 
 pub(super) fn ping(connection: &Connection) -> rusqlite::Result<()> {

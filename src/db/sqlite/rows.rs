@@ -29,6 +29,11 @@ pub(super) fn integer(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
     })
 }
 
+/// How many there are of something.
+pub(super) fn quantity(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    integer(row, column).map(|number| u64::try_from(number).unwrap_or(0))
+}
+
 pub(super) fn timestamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     integer(row, column).map(Timestamp::from_secs)
 }

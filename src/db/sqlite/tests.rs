@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Sqlite, clear, reads, writes};
+use super::{Sqlite, clear, listing, reads, writes};
 use crate::{
     db::{DBDrv, DbError, Sending, Write, Written},
     notification::{Id, Item, Lane, Timestamp},
@@ -55,6 +55,8 @@ fn every_statement_goes_by_an_index_and_none_sorts() {
         (writes::HOLD, by_id),
         (writes::GIVE_UP, by_seq),
         (writes::RELEASE, "SEARCH items USING COVERING INDEX items_due (lane=? AND next_at=?)"),
+        (writes::HASTEN, by_seq),
+        (writes::HASTEN, "SEARCH items USING COVERING INDEX items_due (lane=? AND next_at>?)"),
         (reads::RESULT, by_id),
         (reads::STATUS, by_id),
         (reads::DETAIL, by_id),
@@ -65,6 +67,10 @@ fn every_statement_goes_by_an_index_and_none_sorts() {
         (reads::NEWEST, "SEARCH items USING COVERING INDEX items_created (create_at<?)"),
         (clear::OLD, "SEARCH items USING INDEX items_created (create_at=? AND rowid>?)"),
         (clear::DELETE, by_seq),
+        (listing::NEWEST_FIRST, "SEARCH items USING INDEX items_created (create_at=? AND rowid<?)"),
+        (listing::FAILED_FIRST, "SEARCH items USING INDEX items_failed (create_at=? AND rowid<?)"),
+        (listing::FAILED_FIRST, "SEARCH items USING INDEX items_failed (create_at>? AND create_at<?)"),
+        (listing::ROW, by_seq),
     ];
     let connection = db.reader().unwrap();
     for (sql, step) in expected {
@@ -72,6 +78,13 @@ fn every_statement_goes_by_an_index_and_none_sorts() {
         assert!(plan.contains(step), "{sql}\n{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
         assert!(!plan.contains("SCAN items"), "{sql}\n{plan}");
+    }
+    // These read a whole index, which has the pending rows only.
+    for (sql, step) in [
+        (listing::PENDING, "SCAN items USING INDEX items_due"),
+        (listing::COUNT, "SCAN items USING COVERING INDEX items_due"),
+    ] {
+        assert_eq!(plan(&connection, sql), step, "{sql}");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{self, failed};
+use super::{
+    room::Left,
+    rows::{self, failed},
+};
 use crate::{
     db::{DbError, Outcome, Sending, Write, Written},
     notification::{Id, Item, Lane, State, Timestamp},
@@ -37,13 +40,35 @@ pub(super) const HOLD: &str = "update items set next_at = ?2 \
 pub(super) const RELEASE: &str = "update items set next_at = ?3 where seq in (\
      select seq from items indexed by items_due where cur_state = 0 and lane = ?1 and next_at = ?2 limit 500)";
 
+// A few steps in the index for each lane, so that a large backlog costs nothing at a start.
+pub(super) const HASTEN: &str = "update items set next_at = ?2 where seq in (\
+       with recursive lanes(lane) as (\
+         select min(lane) from items indexed by items_due where cur_state = 0 \
+         union all \
+         select (select min(items.lane) from items indexed by items_due \
+                 where cur_state = 0 and items.lane > lanes.lane) \
+         from lanes where lanes.lane is not null\
+       ) \
+       select items.seq from lanes cross join items indexed by items_due \
+       where cur_state = 0 and items.lane = lanes.lane and items.next_at > ?1\
+     ) and (tried > 0 or once <> 0)";
+
 pub(super) const GIVE_UP: &str = "update items set cur_state = 2, \
      response = coalesce(response, cast('its notify_id is not a text in UTF-8' as blob)) where seq = ?1";
 
 /// Does one write of a batch.
-pub(super) fn write(connection: &Connection, write: &Write, sending: &Sending) -> Result<Written, DbError> {
+pub(super) fn write(
+    connection: &Connection,
+    write: &Write,
+    sending: &Sending,
+    room: Option<&mut Left<'_>>,
+) -> Result<Written, DbError> {
     match write {
-        Write::Create(item) => create_or_compare(connection, item),
+        Write::Create(item) => match room.map_or(Ok(()), |room| room.take(item)) {
+            Ok(()) => create_or_compare(connection, item),
+            // A repeat needs none.
+            Err(full) => compare(connection, item)?.ok_or(full),
+        },
         Write::Outcome(outcome) => store(connection, outcome).map_err(failed),
         Write::Resend { id, max_tries, now } => {
             resend(connection, id.as_str(), *max_tries, *now).map(Written::Resent)
@@ -78,24 +103,25 @@ pub(super) fn create(connection: &Connection, item: &Item) -> Result<(), DbError
 
 pub(super) fn create_or_compare(connection: &Connection, item: &Item) -> Result<Written, DbError> {
     match create(connection, item) {
-        Err(DbError::Exists) => compare(connection, item),
+        Err(DbError::Exists) => compare(connection, item)?.ok_or(DbError::Exists),
         done => done.map(|()| Written::Done),
     }
 }
 
-/// How the row that has the id already compares.
-fn compare(connection: &Connection, item: &Item) -> Result<Written, DbError> {
+/// How the row that has the id already compares, if there is one.
+fn compare(connection: &Connection, item: &Item) -> Result<Option<Written>, DbError> {
     connection
         .prepare_cached(STORED)
         .and_then(|mut statement| {
-            statement.query_row([item.id.as_str()], |row| {
+            let exists = statement.query_row([item.id.as_str()], |row| {
                 Ok(Written::Exists {
                     create_at: rows::timestamp(row, 0)?,
                     same: rows::bytes(row, 1)?.as_deref() == Some(item.r#type.as_bytes())
                         && rows::bytes(row, 2)?.as_deref() == Some(item.endpoint.as_bytes())
                         && rows::bytes(row, 3)?.as_deref() == Some(&item.content),
                 })
-            })
+            });
+            exists.optional()
         })
         .map_err(failed)
 }
@@ -183,6 +209,12 @@ fn release(connection: &Connection, lane: Lane, from: Timestamp, to: Timestamp) 
         .prepare_cached(RELEASE)?
         .execute(params![lane.number(), from.as_secs(), to.as_secs()])
         .map(Written::Released)
+}
+
+/// What was attempted before is due then, if it is due later than `after`.
+pub(super) fn hasten(connection: &Connection, after: Timestamp, to: Timestamp) -> rusqlite::Result<u64> {
+    let hastened = connection.prepare_cached(HASTEN)?.execute([after.as_secs(), to.as_secs()])?;
+    Ok(u64::try_from(hastened).unwrap_or(u64::MAX))
 }
 
 /// Ends rows that no id can address.

@@ -256,7 +256,8 @@ impl Auth {
         })
     }
 
-    fn credentials(&self) -> Option<&Credentials> {
+    /// Whom it logs in.
+    pub fn credentials(&self) -> Option<&Credentials> {
         match self {
             Self::None => None,
             Self::Plain(credentials) | Self::Login(credentials) => Some(credentials),
@@ -275,6 +276,11 @@ impl Credentials {
     /// Takes a user's name and password.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self { user: user.into(), password: password.into() }
+    }
+
+    /// Whose they are.
+    pub fn user(&self) -> &str {
+        &self.user
     }
 }
 

@@ -93,6 +93,19 @@ impl Proxies {
     }
 }
 
+/// Where they are, without credentials.
+impl fmt::Display for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let through = |(name, proxy): (&str, &Option<Proxy>)| {
+            proxy.as_ref().map(|proxy| format!("{name} through {}", proxy.authority))
+        };
+        let all: Vec<_> =
+            [("http", &self.http), ("https", &self.https)].into_iter().filter_map(through).collect();
+        f.write_str(if all.is_empty() { "none" } else { "" })?;
+        f.write_str(&all.join(", "))
+    }
+}
+
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = |proxy: &Option<Proxy>| proxy.as_ref().map(|proxy| proxy.authority.clone());
@@ -241,6 +254,7 @@ mod tests {
         assert_eq!((proxy.scheme, proxy.authority.as_str()), ("https", "proxy.test:443"));
         assert_eq!(proxy.authorization.as_ref().unwrap(), "Basic dTpwQHNz");
         assert!(!format!("{proxies:?}").contains("p%40ss"));
+        assert_eq!(proxies.to_string(), "https through proxy.test:443");
     }
 
     #[test]

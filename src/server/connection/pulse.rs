@@ -59,7 +59,7 @@ enum Order {
     Stay,
     /// Its place is needed: go, unless a request comes before that.
     MakePlace,
-    /// The server stops: finish the open request, then go.
+    /// The server stops: finish the open request, or the one that is about to come, then go.
     Stop,
 }
 
@@ -134,7 +134,9 @@ impl Pulse {
         }
         match (state.order, state.phase) {
             (Order::MakePlace, phase) if phase.is_idle() => Verdict::Close,
-            (Order::Stop, Phase::Head | Phase::Idle) => Verdict::Close,
+            (Order::Stop, Phase::Idle) => Verdict::Close,
+            // Its request may be on its way, or here already.
+            (Order::Stop, Phase::Head) => Verdict::Until(Some(state.since + self.limits.settle)),
             (Order::Stop, Phase::Busy | Phase::Answered) if state.blocked.is_none() => Verdict::Finish,
             _ => Verdict::Until(self.deadline(&state)),
         }

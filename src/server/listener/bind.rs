@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -94,6 +94,19 @@ pub(crate) async fn bind(address: &str) -> Result<TcpListener, BindError> {
     bound.map_err(|error| BindError::new(address, error))
 }
 
+/// What an address stands for, without listening there.
+pub(crate) fn resolve(address: &str) -> Result<Vec<SocketAddr>, BindError> {
+    let places: Vec<SocketAddr> = match parse(address)? {
+        Place::Address(place) => vec![place],
+        Place::EveryInterface(port) => vec![(Ipv6Addr::UNSPECIFIED, port).into()],
+        Place::Host(host, port) => match (host, port).to_socket_addrs() {
+            Ok(places) => places.collect(),
+            Err(error) => return Err(BindError::unknown_host(address, host, Some(error))),
+        },
+    };
+    Ok(places)
+}
+
 fn parse(address: &str) -> Result<Place<'_>, BindError> {
     let malformed = |reason| Err(BindError::malformed(address, reason));
 
@@ -168,6 +181,17 @@ mod tests {
         ] {
             assert_eq!(parse(address).unwrap(), place, "{address}");
         }
+    }
+
+    #[test]
+    fn what_an_address_stands_for() {
+        let resolved =
+            |address| resolve(address).unwrap().iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+        assert_eq!(resolved("127.0.0.1:8080"), ["127.0.0.1:8080"]);
+        assert_eq!(resolved(":8080"), ["[::]:8080"]);
+        assert!(resolve("localhost:80").unwrap().iter().all(|place| place.ip().is_loopback()));
+        let unknown = resolve("no..host:80").unwrap_err().to_string();
+        assert_eq!(unknown, "cannot listen on \"no..host:80\": the host name \"no..host\" is unknown");
     }
 
     #[test]

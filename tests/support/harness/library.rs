@@ -8,7 +8,7 @@ use std::{
 };
 
 use notify_api::{
-    ApiServer, Attempt, DBDrv, Next, Scheduler, SenderOptions,
+    ApiServer, Attempt, DBDrv, Next, Retention, Scheduler, SenderOptions,
     db::sqlite::{OpenError, Sqlite},
 };
 use tokio::sync::oneshot;
@@ -95,8 +95,13 @@ impl Library {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let Setup { max_tries, threads, scheduler } = setup;
-                let mut server =
-                    ApiServer::new(SenderOptions { max_tries, max_threads: threads, scheduler, db });
+                let mut server = ApiServer::new(SenderOptions {
+                    max_tries,
+                    max_threads: threads,
+                    scheduler,
+                    db,
+                    retention: Retention::default(),
+                });
                 server.bind("127.0.0.1:0");
                 register(&mut server);
                 let running = server.start().await.unwrap();

@@ -81,7 +81,25 @@ async fn also_while_all_places_are_taken_and_one_waits() {
     waiting.get("/hello").await;
     waiting.is_left_alone().await;
     server.stop.send(Instant::now() + SOON).unwrap();
-    waiting.is_closed().await;
+    // It was accepted: nobody else would answer it.
+    assert_eq!(waiting.answer().await.1, "hello");
     server.gate.let_one_pass();
     assert_eq!(busy.answer().await.1, "waited");
+}
+
+#[tokio::test]
+async fn a_new_client_may_still_bring_its_request() {
+    let server = Server::start(Limits { settle: SOON, ..wide() }).await;
+    let mut client = server.connect().await;
+    let (silent, mut idle) = (server.connect().await, server.connect().await);
+    idle.is_served().await;
+    server.stop.send(Instant::now() + 2 * SOON).unwrap();
+    idle.is_closed().await;
+    client.get("/hello").await;
+    assert_eq!(client.answer().await.1, "hello");
+    client.is_closed().await;
+    drop(client);
+    assert!(!server.serving.is_finished());
+    drop(silent);
+    soon(server.serving).await.unwrap();
 }
