@@ -16,7 +16,9 @@ CPU = "max,arch-capabilities=off"
 # Software emulation is about ten times slower than the processor itself.
 EMULATED = 10
 # What every command in the machine begins with: answers in English, without colours, and as one stream.
-PREAMBLE = "exec 2>&1 </dev/null; export LC_ALL=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER= DEBIAN_FRONTEND=noninteractive; "
+PREAMBLE = """exec 2>&1 </dev/null
+export LC_ALL=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER= DEBIAN_FRONTEND=noninteractive
+"""
 
 
 class Failed(Exception):
@@ -41,9 +43,10 @@ def kvm_works(work: Path) -> bool:
         "-kernel", work / "vmlinuz", "-initrd", work / "initrd.img", "-append", "panic=-1",
     ]  # fmt: skip
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=False).returncode == 0
-    except subprocess.TimeoutExpired:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=True)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         return False
+    return True
 
 
 class Machine:

@@ -16,6 +16,7 @@ root=$(mktemp -d "$work/root.XXXXXX")
 trap 'rm -rf "$root"' EXIT
 
 # A list of modules makes an initramfs of 6 MB instead of 40, which software emulation takes long to unpack.
+# shellcheck disable=SC2016 # $1 is for the shell of the hook.
 modules='mkdir -p "$1/etc/initramfs-tools/conf.d"
     echo MODULES=list > "$1/etc/initramfs-tools/conf.d/boot-test"
     printf "%s\n" virtio_pci virtio_blk ext4 > "$1/etc/initramfs-tools/modules"'
