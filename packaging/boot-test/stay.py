@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from machine import Failed, Machine
-from traffic import Clients, Receiver, call
+from traffic import Clients, Receiver, Scripts, call
 
 UNIT = "notify-api.service"
 DATABASE = "/var/lib/private/notify-api/notify.db"
@@ -52,6 +52,10 @@ class Stay:
     def clients(self, name: str) -> Clients:
         """Clients that send to the receiver from now on."""
         return Clients(self.machine.door, self.receiver.url, name)
+
+    def scripts(self, name: str) -> Scripts:
+        """Scripts that send to the receiver from now on."""
+        return Scripts(self.machine, self.receiver.url, name)
 
     def send_some(self, clients: Clients, count: int) -> None:
         """Returns when so many more are acknowledged."""

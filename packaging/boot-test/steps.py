@@ -53,11 +53,12 @@ def send(stay: Stay) -> None:
     stay.must_know({"first"})
     status = "curl -fsS -d '{\"id\": \"first\"}' 127.0.0.1:8080/status"
     say(stay.machine.wait_until(f"{status} | tee /dev/stderr | grep -q '\"state\":1'", 10))
-    # Through the door that all later steps use.
-    clients = stay.clients("door")
-    stay.send_some(clients, 20)
-    stay.must_know(clients.stop())
-    expect(not clients.refused, f"refused: {clients.refused[:3]}")
+    scripts = stay.scripts("send")
+    scripts.wait_for(20)
+    ids, refused = scripts.stop()
+    expect(not refused, f"refused: {refused[:3]}")
+    stay.must_know(ids)
+    say(f"{len(ids)} more, sent by four scripts at once, are delivered")
     journal = stay.journal()
     say(journal)
     expect(not re.search(r"denied|ERROR|WARN|panic", journal), "the journal isn't quiet")
@@ -168,13 +169,13 @@ def sockets(stay: Stay) -> None:
     enabled = machine.run("systemctl is-enabled notify-api.socket").text.strip()
     expect(enabled == "disabled", f"the socket is {enabled} without being asked for")
     machine.check(f"systemctl stop {UNIT} && systemctl enable --now notify-api.socket && systemctl start {UNIT}")
-    clients = stay.clients("socket")
+    scripts = stay.scripts("socket")
     for _ in range(3):
-        stay.send_some(clients, 50)
+        scripts.wait_for(20)
         machine.check(f"systemctl restart {UNIT}")
-    stay.send_some(clients, 50)
-    ids = clients.stop()
-    expect(not clients.refused, f"{len(clients.refused)} of {len(ids)} refused over restarts: {clients.refused[:3]}")
+    scripts.wait_for(20)
+    ids, refused = scripts.stop()
+    expect(not refused, f"{len(refused)} of {len(ids)} refused over restarts: {refused[:3]}")
     stay.must_know(ids)
     say(f"three restarts, {len(ids)} sent all the while, none refused")
 
@@ -197,11 +198,10 @@ def credentials(stay: Stay) -> None:
     """A secret as a credential is honoured and shows nowhere"""
     machine = stay.machine
     secret = "a-secret-of-the-boot-test"
-    # A line for each file that the unit takes as a credential.
-    loaded = stay.value("LoadCredential").split()
-    path = next((word.split(":", 1)[1] for word in loaded if word.startswith("NOTIFY_TOKEN:")), None)
-    if path is None:
+    loaded = re.search(r"(?m)^LoadCredential=NOTIFY_TOKEN:(\S+)", machine.check(f"systemctl cat {UNIT}"))
+    if not loaded:
         raise Skipped("the unit has no LoadCredential=NOTIFY_TOKEN")
+    path = loaded[1]
     machine.put(path, secret + "\n")
     machine.check(f"chmod 600 {path} && systemctl restart {UNIT}")
     stay.wait_until_up()

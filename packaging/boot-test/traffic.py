@@ -1,6 +1,6 @@
-"""What the service talks to, outside of the machine: clients that send, and the receiver they send to.
+"""What the service talks to: clients that send, and the receiver they send to.
 
-What was acknowledged and what has arrived is written down here, where no power cut of the machine reaches it.
+What was acknowledged and what has arrived is written down outside of the machine, where no power cut reaches it.
 """
 
 import http.client
@@ -8,6 +8,8 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from machine import Machine
 
 # The machine's name for the loopback interface of this one.
 OUTSIDE = "10.0.2.2"
@@ -71,7 +73,7 @@ def call(port: int, path: str, body: dict, seconds: float = 15) -> tuple[int, by
 
 
 class Clients:
-    """Send without a pause, each its own notifications, until they are told to stop.
+    """Are outside of the machine and send without a pause, each its own notifications, until they are told to stop.
 
     `acknowledged` has what got a 200. `refused` says of the others what happened instead.
     """
@@ -118,3 +120,46 @@ class Clients:
                 self.news.notify_all()
             # Nobody hammers on a door that is closed.
             time.sleep(0.005 if code == 200 else 0.1)
+
+
+# A line for each answer: the id, what curl has to complain about, and the code.
+SCRIPT = r"""
+for client in 1 2 3 4; do (
+    number=0
+    until [ -e /run/scripts.stop ]; do
+        id=$NAME-$client-$((++number))
+        said=$(curl -sS -o /dev/null -w '%{http_code}' --max-time 60 127.0.0.1:8080/send -d \
+            '{"id": "'$id'", "type": "HTTPPOST", "endpoint": "'$URL'", "payload": {"body": "hello"}}' 2>&1)
+        echo $id $said
+    done
+) & done
+wait
+"""
+
+
+class Scripts:
+    """Are inside of the machine and send with curl, as cron's do. Nothing stands between them and the service that
+    could refuse a connection in its place.
+    """
+
+    def __init__(self, machine: Machine, url: str, name: str):
+        self.machine = machine
+        machine.put("/run/scripts.sh", SCRIPT)
+        machine.check(
+            "rm -f /run/scripts.stop; export NAME=" + name + " URL=" + url + ";"
+            "setsid bash /run/scripts.sh >/run/scripts.log 2>&1 & echo $! >/run/scripts.pid"
+        )
+        self.sent = 0
+
+    def wait_for(self, more: int) -> None:
+        """Returns when so many more have been answered."""
+        self.machine.wait_until(f"lines=$(wc -l </run/scripts.log); echo $lines; (( lines >= {self.sent + more} ))", 60)
+        self.sent = int(self.machine.check("wc -l </run/scripts.log"))
+
+    def stop(self) -> tuple[set[str], list[str]]:
+        """Ends them; what was acknowledged, and what happened to the others."""
+        self.machine.check("touch /run/scripts.stop")
+        self.machine.wait_until("! kill -0 $(cat /run/scripts.pid)", 70)
+        answers = self.machine.check("cat /run/scripts.log").splitlines()
+        refused = [answer for answer in answers if not answer.endswith(" 200")]
+        return {answer.split()[0] for answer in answers} - {answer.split()[0] for answer in refused}, refused
