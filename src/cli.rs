@@ -1,5 +1,6 @@
 //! The command line, and how it ends: a sentence, an exit code.
 
+#[cfg(feature = "sqlite")]
 use std::path::PathBuf;
 
 use clap::{
