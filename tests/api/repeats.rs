@@ -115,7 +115,7 @@ fn after_a_day_a_repeat_is_a_conflict_that_says_when() {
         [age(&home, "yesterday", DAY), age(&home, "once", DAY + 1), age(&home, "long ago", 400 * DAY)];
     // Half a minute is left of its day.
     age(&home, "today", DAY - 30);
-    let server = home.start(&[]);
+    let server = home.start(&[("NOTIFY_KEEP_SUCCESS", "forever")]);
     for path in ["/send", "/sendOnce"] {
         for (id, create_at) in ["yesterday", "once", "long ago"].into_iter().zip(yesterday) {
             let sentence = server.post(path, body(id)).failure(409, id);
