@@ -37,6 +37,7 @@ pub(crate) struct Care {
 }
 
 /// The largest size of the database.
+#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 #[derive(Clone)]
 pub(crate) struct DbMax {
     pub(crate) bytes: u64,

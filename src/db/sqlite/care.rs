@@ -1,6 +1,6 @@
 //! Care of the file from outside: copies of it, their way back, and whether it is sound.
 //!
-//! All of it works beside a running server, but for [`restore`], and leaves nothing behind
+//! All of it works beside a running server, but for [`restore()`], and leaves nothing behind
 //! that the server's user couldn't open, also when it is done by root.
 
 use std::{

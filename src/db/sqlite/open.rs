@@ -126,18 +126,18 @@ fn lock(path: &Path, name: &Path) -> Result<File, OpenError> {
     if !name.is_file() {
         return Err(OpenError::io(path, io::Error::other("it is not a regular file")));
     }
-    lock_beside(name)
+    lock_beside(path, name)
 }
 
-/// Takes the lock of this file, whether it is there or not.
-pub(super) fn lock_beside(name: &Path) -> Result<File, OpenError> {
+/// Takes the lock of the file that has this one name, whether it is there or not.
+pub(super) fn lock_beside(path: &Path, name: &Path) -> Result<File, OpenError> {
     let mut beside = OsString::from(name);
     beside.push(".lock");
     let file =
         private().create(true).open(&beside).map_err(|error| OpenError::io(Path::new(&beside), error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: name.into() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.into() }),
         Err(TryLockError::Error(error)) => Err(OpenError::io(Path::new(&beside), error)),
     }
 }

@@ -51,7 +51,7 @@ pub fn restore(from: &Path, database: &Path, force: bool) -> Result<Restored, Ca
         Some(old) => Owner::of(&old.metadata, old.metadata.mode()),
         None => Owner::of(&fs::metadata(&directory).map_err(failed)?, 0o600),
     };
-    let lock = open::lock_beside(&database)?;
+    let lock = open::lock_beside(&database, &database)?;
     owner.take(&lock).map_err(failed)?;
     let held = old.as_ref().map_or(Ok(Held::Nothing), |_| Held::by(&database))?;
     if let (false, Some(notifications)) = (force, held.notifications()) {
