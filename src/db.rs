@@ -38,6 +38,7 @@ pub trait DBDrv: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`DbError::Exists`] if the id is taken, whatever its content; then nothing changes.
+    /// [`DbError::Full`] if there is no room for anything new, while there is for the rest.
     fn create(&self, item: &Item) -> Result<(), DbError>;
 
     /// Gives a notification one more attempt, whatever its state: `tried = max_tries - 1`,

@@ -67,3 +67,32 @@ fn connect(path: &Path, name: &PathBuf, immutable: bool) -> Result<Connection, C
         Ok(()) => Ok(connection),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::sqlite::Sqlite;
+
+    #[test]
+    fn a_file_that_somebody_begins_to_use_meanwhile_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("with space & ?#%.db");
+        drop(Sqlite::open(&path).unwrap());
+        let count = |connection: &Connection| {
+            let count = connection.query_row("select count(*) from items", [], |row| row.get::<_, i64>(0));
+            count.map_err(|error| CareError::sqlite(&path, &error))
+        };
+        let mut server = None;
+        let mut counts = Vec::new();
+        let read = read(&path, |connection| {
+            counts.push(count(connection)?);
+            let server = server.get_or_insert_with(|| Connection::open(&path).unwrap());
+            let insert = "insert into items(driver, endpoint, content, create_at, next_at, notify_id) \
+                 select '', '', '', 0, 0, count(*) from items";
+            server.execute(insert, []).unwrap();
+            count(connection)
+        });
+        assert_eq!(counts, [0, 1], "the first time, nobody had it open");
+        assert_eq!(read.unwrap(), 2, "the second time beside the server");
+    }
+}
