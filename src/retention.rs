@@ -1,9 +1,10 @@
 //! How long finished notifications are kept.
 //!
-//! About once an hour, those that are older than that are removed, a slice at a time through
-//! the recorder, with pauses between the slices: a `/send` waits for one slice at most. A pass
-//! goes on where the one before ended, so that it costs what there is to remove; once a day it
-//! begins at the oldest one, for those that were pending when it came by.
+//! About once an hour, or more often if they are kept for hours only, those that are older than
+//! that are removed, a slice at a time through the recorder, with pauses between the slices: a
+//! `/send` waits for one slice at most. A pass goes on where the one before ended, so that it
+//! costs what there is to remove; once a day it begins at the oldest one, for those that were
+//! pending when it came by.
 //!
 //! Age is told by the wall clock, and a clock that stands wrong must not cost all there is: see
 //! [`Confidence`].
@@ -25,11 +26,13 @@ use crate::{
     recorder::{Recorder, Refusal},
 };
 
-/// From the beginning of one pass to the next.
-const PERIOD: Duration = Duration::from_secs(60 * 60);
+/// From the beginning of one pass to the next, at most and at least. In between it is a quarter
+/// of what is to be kept, so that nothing is kept for much longer.
+const LONGEST_PERIOD: Duration = Duration::from_secs(60 * 60);
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
-/// The so-manieth pass begins at the oldest notification.
-const WHOLE: u32 = 24;
+/// After that a pass begins at the oldest notification.
+const WHOLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// After a slice, so many times as long as it took is left to others, and at least that.
 const PAUSES: u32 = 4;
@@ -63,17 +66,17 @@ impl Retention {
 
     async fn run(self, recorder: Arc<Recorder>, newest: Option<Timestamp>) {
         let mut confidence = Confidence::begin(newest, wall_clock(), Instant::now());
-        if confidence.is_doubtful() && newest.is_some() {
+        if confidence.is_doubtful() {
             tracing::info!(
-                "the clock isn't within a week of the newest notification: nothing old is removed \
+                "the clock isn't within a year of the newest notification: nothing old is removed \
                  before it has run steadily for a day"
             );
         }
         let mut begin = Later::now();
-        let mut done = Reach::default();
-        for pass in 0u32.. {
-            if pass % WHOLE == 0 {
-                done = Reach::default();
+        let (mut done, mut whole) = (Reach::default(), begin);
+        loop {
+            if begin >= whole {
+                (done, whole) = (Reach::default(), begin + WHOLE);
             }
             let now = wall_clock();
             if confidence.look(now, Instant::now()) {
@@ -89,9 +92,14 @@ impl Retention {
                     Err(Broken::Off(error)) => tracing::warn!(%error, "removing old notifications broke off"),
                 }
             }
-            begin += PERIOD;
+            begin += self.period();
             sleep_until(begin).await;
         }
+    }
+
+    fn period(self) -> Duration {
+        let shortest = self.success.into_iter().chain(self.failed).min().unwrap_or(LONGEST_PERIOD);
+        (shortest / 4).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
     }
 
     /// How far a pass goes that begins now.
@@ -168,8 +176,8 @@ fn wall_clock() -> Timestamp {
 
 /// Whether the wall clock can be believed.
 ///
-/// It is, at a start, if it shows a time at most a week after the newest notification, and none
-/// before it. It isn't any more once it has gone another way than the monotonic clock by more
+/// It is, at a start, if it shows a time at most a year after the newest notification, and none
+/// before it; or if there is none that it could be compared with, nor removed. It isn't any more once it has gone another way than the monotonic clock by more
 /// than a day. Then it is again when both have gone together for a day: a machine that
 /// boots with a wrong clock has been set right, or set by hand, by then.
 #[derive(Debug)]
@@ -181,7 +189,7 @@ struct Confidence {
 }
 
 /// How long nothing may have been accepted before a start.
-const IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const IDLE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// A clock that is kept right is set back by no more than that.
 const SLEW: Duration = Duration::from_secs(2);
@@ -194,7 +202,7 @@ const STEADY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Confidence {
     fn begin(newest: Option<Timestamp>, wall: Timestamp, at: Instant) -> Self {
-        let is_near = newest.is_some_and(|newest| wall + SLEW >= newest && wall.since(newest) <= IDLE);
+        let is_near = newest.is_none_or(|newest| wall + SLEW >= newest && wall.since(newest) <= IDLE);
         Self { wall, at, doubtful_since: (!is_near).then_some(at) }
     }
 

@@ -102,6 +102,15 @@ fn each_state_has_its_time_and_forever_is_for_ever() {
 }
 
 #[test]
+fn what_is_kept_for_seconds_is_gone_soon() {
+    let (home, receiver) = (Home::new(), Receiver::answering(|_| (200, b"ok".to_vec())));
+    let server = home.start(&[("NOTIFY_KEEP_SUCCESS", "1s"), ("NOTIFY_KEEP_FAILED", "forever")]);
+    server.post("/send", params("brief", &receiver.url("/")).to_string()).done("/send");
+    await_removal(&server, 1);
+    server.ask("/status", "brief").failure(404, "brief");
+}
+
+#[test]
 fn a_clock_far_from_the_newest_notification_is_not_believed_at_once() {
     for age in [10 * 365 * DAY, -10 * 365 * DAY] {
         let home = home_with(&[("old", DELIVERED, 20 * 365 * DAY), ("newest", DELIVERED, age)]);

@@ -82,7 +82,7 @@ fn keep(
         None => Ok(default),
         Some("forever") => Ok(None),
         Some(text) => match humantime::parse_duration(text) {
-            Ok(keep) if keep >= Duration::from_secs(60) => Ok(Some(keep)),
+            Ok(keep) if keep >= Duration::from_secs(1) => Ok(Some(keep)),
             _ => Err(variable.wrong(text, "it takes a duration like 30d, 12h, 90m or 2w, or forever")),
         },
     }
@@ -144,7 +144,7 @@ mod tests {
             let kept = keep(&Environment(&lookup), &KEEP_FAILED, None).ok().unwrap();
             assert_eq!(kept, Some(Duration::from_secs(hours * 3600)), "{text}");
         }
-        for text in ["30", "0d", "30s", "-1d", "d", "never", "30 bananas", "99999999999999999999d"] {
+        for text in ["30", "0d", "999ms", "-1d", "d", "never", "30 bananas", "99999999999999999999d"] {
             let lookup = |_: &str| Some(OsString::from(text));
             let error = keep(&Environment(&lookup), &KEEP_FAILED, None).err().unwrap().to_string();
             assert!(error.contains("NOTIFY_KEEP_FAILED") && error.contains("forever"), "{error}");

@@ -29,15 +29,15 @@ fn believed(newest: Option<i64>, ahead: impl IntoIterator<Item = i64>) -> Vec<bo
 
 #[test]
 fn a_clock_near_the_newest_notification_is_believed_at_once() {
-    for newest in [NOW + 2, NOW, NOW - 1, NOW - 7 * DAY] {
-        assert_eq!(believed(Some(newest), [0; 30]), [true; 30], "{newest}");
+    for newest in [Some(NOW + 2), Some(NOW), Some(NOW - 1), Some(NOW - 366 * DAY), None] {
+        assert_eq!(believed(newest, [0; 30]), [true; 30], "{newest:?}");
     }
 }
 
 #[test]
 fn another_one_is_believed_after_a_day() {
     let after_a_day: Vec<bool> = (0..30).map(|hour| hour >= 24).collect();
-    for newest in [None, Some(NOW - 8 * DAY), Some(NOW + 3), Some(NOW + 20 * 365 * DAY)] {
+    for newest in [Some(NOW - 367 * DAY), Some(NOW + 3), Some(NOW + 20 * 365 * DAY)] {
         assert_eq!(believed(newest, [0; 30]), after_a_day, "{newest:?}");
     }
 }
@@ -63,6 +63,17 @@ fn a_jump_while_it_runs_counts_after_a_day() {
     for ahead in [DAY - 1, HOUR, -HOUR] {
         assert_eq!(believed(Some(NOW), jump(ahead)), [true; 60], "{ahead}");
     }
+}
+
+#[test]
+fn what_is_kept_for_hours_is_looked_at_more_often() {
+    let period = |success, failed| Retention { success, failed }.period().as_secs();
+    let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+    assert_eq!(period(days(30), days(90)), 3600);
+    assert_eq!(period(days(30), None), 3600);
+    assert_eq!(period(minutes(60), days(90)), 15 * 60);
+    assert_eq!(period(None, minutes(1)), 15);
+    assert_eq!(period(None, Some(Duration::from_secs(2))), 1);
 }
 
 /// The clearings of a pass that have something to do: scope, from, to.
