@@ -34,7 +34,7 @@ def perform(stay: Stay, last: str) -> dict[str, str]:
             results[step.__name__] = "FAIL"
             print(f"!! FAILED: {reason}", flush=True)
             show_journal(stay.machine)
-        stay.receiver.open.set()
+        stay.receiver.recover()
         print(f"== {step.__name__}: {results[step.__name__]} after {time.monotonic() - started:.0f} s", flush=True)
         if step.__name__ == last or results["install"] == "FAIL":
             break

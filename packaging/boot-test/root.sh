@@ -13,7 +13,7 @@ recipe=$(sha256sum "$0" | cut -d ' ' -f 1)
 echo "== the machine's disk (kept for the next run)"
 # On the same disk as the result, and gone whatever happens.
 root=$(mktemp -d "$work/root.XXXXXX")
-trap 'rm -rf "$root"' EXIT
+trap 'rm -rf --one-file-system "$root"' EXIT
 
 # A list of modules makes an initramfs of 6 MB instead of 40, which software emulation takes long to unpack.
 # shellcheck disable=SC2016 # $1 is for the shell of the hook.

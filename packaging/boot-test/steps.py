@@ -51,7 +51,7 @@ def send(stay: Stay) -> None:
     stay.machine.put("/root/first.json", body)
     stay.machine.check("curl -fsS -d @/root/first.json 127.0.0.1:8080/send")
     stay.must_know({"first"})
-    status = "curl -fsS -d '{\"id\": \"first\"}' 127.0.0.1:8080/status"
+    status = "curl -fsS -d @/root/first.json 127.0.0.1:8080/status"
     say(stay.machine.wait_until(f"{status} | tee /dev/stderr | grep -q '\"state\":1'", 10))
     scripts = stay.scripts("send")
     scripts.wait_for(20)
@@ -126,7 +126,7 @@ def power_cut(stay: Stay) -> None:
         # Behind a receiver that hangs, all that is accepted is still to be sent when the power goes.
         hanging = round_number == 2
         if hanging:
-            stay.receiver.open.clear()
+            stay.receiver.hang()
         clients = stay.clients(f"cut-{round_number}")
         stay.send_some(clients, 300)
         # The control: what was written to a disk but not flushed is what a power cut loses.
@@ -137,7 +137,7 @@ def power_cut(stay: Stay) -> None:
         machine.cut_power()
         ids = clients.stop()
         arrived = len(ids & stay.receiver.arrived)
-        stay.receiver.open.set()
+        stay.receiver.recover()
         say(f"cut {round_number}: {len(ids)} acknowledged, {arrived} of them delivered; power on")
         machine.power_on()
         read = "dd status=none if=/dev/vdb bs=4096 count=1 | tr -d '\\0' | wc -c"

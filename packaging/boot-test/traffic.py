@@ -23,19 +23,23 @@ class Receiver:
         self.news = threading.Condition()
         self.open = threading.Event()
         self.open.set()
+        self.era = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             """One webhook."""
 
             def do_POST(self):  # noqa: N802, the name that the library calls
-                """Counts it and thanks, when the receiver is open."""
+                """Counts it and thanks; one that was left hanging counts for nothing."""
+                era = receiver.era
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 receiver.open.wait()
                 with receiver.news:
-                    receiver.arrived.add(self.headers["Webhook-Id"])
-                    receiver.news.notify_all()
-                self.send_response(200)
+                    counts = era == receiver.era
+                    if counts:
+                        receiver.arrived.add(self.headers["Webhook-Id"])
+                        receiver.news.notify_all()
+                self.send_response(200 if counts else 503)
                 self.end_headers()
 
             def log_message(self, *_):
@@ -53,6 +57,17 @@ class Receiver:
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://{OUTSIDE}:{self.server.server_port}/hook"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def hang(self) -> None:
+        """Leaves everybody without an answer from now on."""
+        self.open.clear()
+
+    def recover(self) -> None:
+        """Answers again."""
+        with self.news:
+            if not self.open.is_set():
+                self.era += 1
+                self.open.set()
 
     def missing(self, ids: set[str], seconds: float) -> set[str]:
         """Those that haven't arrived in that time."""
