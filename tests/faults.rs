@@ -154,7 +154,7 @@ fn a_disk_that_fills_up_refuses_what_is_new_and_stores_what_becomes_of_the_rest(
     let gate = Gate::default();
     let held = gate.clone();
     let receiver = Receiver::start(move |_| Reply::Wait(held.clone()));
-    let server = Server::start(&disk.path, &[]);
+    let server = Server::start(&disk.path, &[("NOTIFY_HTTP_TIMEOUT", "600")]);
     let accepted = post_until_refused(&server, "n", &receiver.url("/"));
     let one_more =
         json!({"id": "more", "type": "HTTPPOST", "endpoint": receiver.url("/"), "payload": {"body": ""}});

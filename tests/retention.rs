@@ -124,7 +124,8 @@ fn a_clock_far_from_the_newest_notification_is_not_believed_at_once() {
 
 #[test]
 fn a_long_removal_lets_others_in() {
-    const OLD: i64 = 60_000;
+    // Forty slices, with pauses.
+    const OLD: i64 = 20_000;
     let home = home_with(&[("newest", DELIVERED, 60), ("waits", PENDING, 400 * DAY)]);
     insert(&home.database(), "'old ' || i", OLD, DELIVERED, 40 * DAY, "");
     let server = home.start(&[]);
@@ -135,7 +136,7 @@ fn a_long_removal_lets_others_in() {
         server.post("/send", params(&id, &receiver.url("/")).to_string()).done("/send");
         left.push(home.rows());
     }
-    assert!(left[0] > OLD / 2, "it didn't wait for all of them: {left:?}");
+    assert!(left[0] > 500, "it didn't wait for all of them: {left:?}");
     await_removal(&server, OLD as usize);
     assert_eq!(home.rows(), 22);
     for number in 0..20 {
@@ -152,7 +153,7 @@ fn a_database_that_is_large_enough_takes_nothing_new_and_delivers() {
         (200, vec![b'x'; 1000])
     });
     let home = Home::new();
-    let server = home.start(&[("NOTIFY_DB_MAX", "1M")]);
+    let server = home.start(&[("NOTIFY_DB_MAX", "1M"), ("NOTIFY_HTTP_TIMEOUT", "600")]);
     let body = |id: &str| {
         json!({"id": id, "type": "HTTPPOST", "endpoint": receiver.url("/"), "payload": {"body": "y".repeat(3000)}})
             .to_string()

@@ -32,7 +32,7 @@ fn there_and_back() {
         (200, b"ok".to_vec())
     });
     let home = Home::new();
-    let server = home.start(&[]);
+    let server = home.start(&[("NOTIFY_HTTP_TIMEOUT", "600")]);
     server.post("/send", params("done", &receiver.url("/quick")).to_string()).done("/send");
     server.settled("done");
     server.post("/send", params("waits", &receiver.url("/slow")).to_string()).done("/send");
