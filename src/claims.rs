@@ -395,14 +395,14 @@ impl Inner {
     fn take_waiting(&mut self, lane: Lane) -> Option<Item> {
         let item = self.lanes.take_waiting(lane)?;
         self.waiting.remove(&item.id);
-        self.waiting_bytes -= item.content.len();
+        self.waiting_bytes -= item.weight();
         Some(item)
     }
 
     fn push_waiting(&mut self, item: Item) {
         self.claimed.insert(item.id.clone());
         self.waiting.insert(item.id.clone(), item.lane);
-        self.waiting_bytes += item.content.len();
+        self.waiting_bytes += item.weight();
         self.lanes.push_waiting(item);
     }
 
@@ -426,7 +426,8 @@ impl Inner {
             *holds = false;
         }
         if let Some(lane) = self.waiting.remove(id) {
-            self.waiting_bytes -= self.lanes.drop_waiting(lane, id.as_str());
+            let dropped = self.lanes.drop_waiting(lane, id.as_str());
+            self.waiting_bytes -= dropped.map_or(0, |item| item.weight());
             self.give_back(id, lane);
         }
     }
