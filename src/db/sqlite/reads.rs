@@ -144,9 +144,8 @@ fn eligible<'a>(row: &'a Row<'_>, drivers: &[&str], sending: &Sending) -> rusqli
 fn item(content: &mut Statement<'_>, row: &Row<'_>, id: &str, lane: Lane) -> rusqlite::Result<Item> {
     let content = match rows::bytes(row, 9)? {
         Some(short) => short.into(),
-        None => content.query_row([rows::integer(row, 8)?], |row| {
-            Ok(rows::bytes(row, 0)?.unwrap_or_default().into())
-        })?,
+        None => content
+            .query_row([rows::integer(row, 8)?], |row| Ok(rows::bytes(row, 0)?.unwrap_or_default().into()))?,
     };
     Ok(Item {
         id: Id::from_store(id),
