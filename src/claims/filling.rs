@@ -12,12 +12,12 @@ use crate::{
 
 /// Payload bytes next in line in one lane, and bytes in all lanes together.
 const BYTES_A_LANE: usize = 256 << 10;
-const BYTES: usize = 4 << 20;
+pub(super) const BYTES: usize = 4 << 20;
 
 /// Rows next in line for each send that a lane may have running. Each look at the
 /// table passes over the rows that are claimed already, so it should bring many;
 /// but what one process has claimed of a shared table, no other one can send.
-const ROWS_A_SEND: usize = 8;
+const ROWS_A_SEND: usize = 16;
 const ROWS_A_SEND_SHARED: usize = 2;
 
 /// Rows that are written back at once.
@@ -77,7 +77,7 @@ impl Claims {
     }
 
     /// How many rows of the lane may be next in line.
-    fn line(&self, state: &Inner, lane: Lane) -> usize {
+    pub(super) fn line(&self, state: &Inner, lane: Lane) -> usize {
         let rows = if self.db.is_shared() { ROWS_A_SEND_SHARED } else { ROWS_A_SEND };
         state.lanes.allowed(lane).saturating_mul(rows)
     }

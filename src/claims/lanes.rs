@@ -153,6 +153,14 @@ impl Lanes {
         self.change(lane, |entry| entry.waiting.pop_front())
     }
 
+    /// Whether a row that is due at that time has nothing of its lane before it but
+    /// what is in line, and that is less than `line`.
+    pub(super) fn is_latest(&self, lane: Lane, at: Timestamp, line: usize) -> bool {
+        self.entries.get(&lane).is_none_or(|entry| {
+            entry.waiting.len() < line && !entry.writing_back && entry.due.is_none_or(|due| due > at)
+        })
+    }
+
     /// Puts a claimed row last in line.
     pub(super) fn push_waiting(&mut self, item: Item) {
         self.change(item.lane, |entry| entry.waiting.push_back(item));
