@@ -5,7 +5,9 @@
 //! begins and the notification is *being sent*. Rows are read from the table and
 //! enter the set of claims in one critical section, and whoever deletes rows does
 //! so in the same one ([`Claims::exclusive`]); so nothing is sent after it was
-//! deleted, and nothing twice at a time.
+//! deleted, and nothing twice at a time. A row that was just created needn't be read
+//! if it is the latest of its lane: the recorder, who alone deletes rows, tells the
+//! claims of it before its next write ([`Claims::created`]).
 
 use std::{
     collections::HashMap,
@@ -30,16 +32,17 @@ use crate::{
 mod filling;
 mod guards;
 mod holds;
+mod inbox;
 mod lanes;
 mod leases;
 mod owed;
 
 pub(crate) use guards::{Begun, Claim, Exclusive, Slot};
 use holds::Holds;
+use inbox::Inbox;
 pub(crate) use lanes::Answer;
 use lanes::Lanes;
 use leases::SCAN;
-use owed::Settled;
 pub(crate) use owed::{Due, Owed};
 
 /// So many attempts may have ended without their outcomes being stored yet,
@@ -115,19 +118,6 @@ struct Inner {
     rounds: Vec<oneshot::Sender<()>>,
 }
 
-/// What the recorder tells.
-#[derive(Default)]
-struct Inbox {
-    due: Vec<(Lane, Timestamp)>,
-    settled: Vec<Settled>,
-}
-
-impl Inbox {
-    fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.settled.is_empty()
-    }
-}
-
 /// What [`Claims::next`] found.
 #[derive(Default)]
 pub(crate) struct Found {
@@ -185,18 +175,14 @@ impl Claims {
         let _ = self.wake.set(Box::new(wake));
     }
 
-    /// Rows fall due in these lanes then.
-    pub(crate) fn note(&self, due: impl IntoIterator<Item = (Lane, Timestamp)>) {
-        self.inbox().due.extend(due);
-        if !self.asking.load(Ordering::SeqCst) {
-            self.unlock(self.lock());
-        }
-    }
-
-    /// Begins the next attempt, if there is one to begin now.
-    pub(crate) fn next(self: &Arc<Self>) -> Found {
+    /// Ends an attempt, if one has `ended`, and begins the next, if there is one to begin
+    /// now: in one critical section, since threads meet there.
+    pub(crate) fn next(self: &Arc<Self>, ended: Option<Slot>) -> Found {
         let mut found = Found::default();
         let mut state = self.lock();
+        if let Some(mut slot) = ended {
+            slot.end_within(&mut state);
+        }
         if self.db.is_shared() {
             state.revoke_stale();
         }
@@ -227,13 +213,12 @@ impl Claims {
             }
             state.sending.insert(item.id.clone());
             state.lanes.begin(lane);
-            self.running.fetch_add(1, Ordering::Relaxed);
             let claim = Claim { claims: self.clone(), id: Some(item.id.clone()), lane };
-            let slot = Slot { claims: self.clone(), lane, answer: Answer::Answered, unrecorded_bytes: 0 };
+            let slot = Slot::begin(self.clone(), lane);
             found.begun = Some(Begun { driver: driver.clone(), item, claim, slot });
             break;
         }
-        self.unlock(state);
+        self.unlock_at(state, now);
         found
     }
 
@@ -329,7 +314,8 @@ impl Claims {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Waits until no attempt runs; false if that takes longer than `deadline`.
+    /// Waits until no attempt runs, after a [`stop`](Self::stop); false if that takes
+    /// longer than `deadline`.
     pub(crate) fn wait_idle(&self, deadline: Instant) -> bool {
         let mut state = self.lock();
         while state.lanes.running() > 0 {
@@ -349,29 +335,18 @@ impl Claims {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         let mut state = self.state.lock().expect(POISONED);
-        let Inbox { due, settled } = std::mem::take(&mut *self.inbox());
-        for (lane, at) in due {
-            state.lanes.note(lane, at);
-        }
-        self.settle_in(&mut state, settled);
+        self.empty_inbox(&mut state);
         state
     }
 
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().expect(POISONED)
-    }
-
     /// Ends a critical section that may have made something due.
-    fn unlock(&self, mut state: MutexGuard<'_, Inner>) {
-        let due = self.pick(&mut state, self.clock.now()).is_some();
-        self.unlock_quietly(state);
-        if due {
-            self.wake();
-        }
+    fn unlock(&self, state: MutexGuard<'_, Inner>) {
+        self.unlock_at(state, self.clock.now());
     }
 
-    /// Ends a critical section after which this thread goes on with what is due.
-    fn unlock_quietly(&self, mut state: MutexGuard<'_, Inner>) {
+    /// The same, for one that has asked for the time.
+    fn unlock_at(&self, mut state: MutexGuard<'_, Inner>, now: Timestamp) {
+        let due = self.pick(&mut state, now).is_some();
         let earliest = state.lanes.next_timer();
         if earliest.is_some_and(|at| state.armed.is_none_or(|armed| at < armed)) {
             state.armed = earliest;
@@ -381,6 +356,9 @@ impl Claims {
         // Who left something there while the table was asked counts on this.
         if !self.inbox().is_empty() {
             self.unlock(self.lock());
+        }
+        if due {
+            self.wake();
         }
     }
 
@@ -421,14 +399,14 @@ impl Inner {
     fn take_waiting(&mut self, lane: Lane) -> Option<Item> {
         let item = self.lanes.take_waiting(lane)?;
         self.waiting.remove(&item.id);
-        self.waiting_bytes -= item.content.len();
+        self.waiting_bytes -= item.weight();
         Some(item)
     }
 
     fn push_waiting(&mut self, item: Item) {
         self.claimed.insert(item.id.clone());
         self.waiting.insert(item.id.clone(), item.lane);
-        self.waiting_bytes += item.content.len();
+        self.waiting_bytes += item.weight();
         self.lanes.push_waiting(item);
     }
 
@@ -452,7 +430,8 @@ impl Inner {
             *holds = false;
         }
         if let Some(lane) = self.waiting.remove(id) {
-            self.waiting_bytes -= self.lanes.drop_waiting(lane, id.as_str());
+            let dropped = self.lanes.drop_waiting(lane, id.as_str());
+            self.waiting_bytes -= dropped.map_or(0, |item| item.weight());
             self.give_back(id, lane);
         }
     }

@@ -5,9 +5,8 @@
 //! gathered for a moment, and rides along with the next client's write.
 
 use std::{
-    collections::VecDeque,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -25,17 +24,17 @@ use crate::{
     notification::{Id, Item, Lane, Timestamp},
 };
 
+mod fallen_due;
+mod queue;
+
+use fallen_due::FallenDue;
+use queue::{Clearing, Client, GATHER, GATHER_FOR, Queue, Request, Shared, Sleep};
+
 /// How many writes go into one transaction.
 const BATCH: usize = 512;
 
 /// How many clients' writes may wait; the next one is refused.
 const MAX_WAITING: usize = 2 * BATCH;
-
-/// So many outcomes are stored at once,
-const GATHER: usize = 32;
-
-/// or all there are, so long after the first.
-const GATHER_FOR: Duration = Duration::from_millis(5);
 
 /// How long to wait after outcomes could not be stored, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,45 +49,6 @@ const LONGEST_PROBE: Duration = Duration::from_secs(8);
 pub(crate) struct Recorder {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    /// There is something to write, or it's time to stop.
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    requests: VecDeque<Request>,
-    clears: VecDeque<Clearing>,
-    owed: Vec<Owed>,
-    owed_since: Option<Instant>,
-    /// Who waits for the writer to go round.
-    rounds: Vec<oneshot::Sender<()>>,
-    /// The writer waits: waking it is a system call, which it doesn't need otherwise.
-    is_idle: bool,
-    closing: bool,
-}
-
-/// A client's write.
-struct Request {
-    write: Write,
-    client: Client,
-}
-
-/// Who waits for a write.
-struct Client {
-    reply: oneshot::Sender<Result<Written, DbError>>,
-    /// The payload's share of the memory budget, held until it is written.
-    _memory: Option<OwnedSemaphorePermit>,
-}
-
-struct Clearing {
-    clear: Clear,
-    /// Slice after slice, to its end.
-    whole: bool,
-    reply: oneshot::Sender<Result<Cleared, DbError>>,
 }
 
 /// Why a write is not even taken.
@@ -119,7 +79,7 @@ impl Recorder {
         metrics: Arc<Metrics>,
         ended: impl Send + 'static,
     ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
+        let shared = Arc::new(Shared::default());
         let writer = Writer {
             shared: shared.clone(),
             runtime,
@@ -176,14 +136,7 @@ impl Recorder {
     /// Takes what the sender has to store. Never refused: there is at most one for
     /// each claim.
     pub(crate) fn owe(&self, owed: impl IntoIterator<Item = Owed>) {
-        let mut queue = self.shared.lock();
-        let before = queue.owed.len();
-        queue.owe(owed);
-        let after = queue.owed.len();
-        // The first one starts the clock, the last one stops it.
-        if after > before && (before == 0 || (before < GATHER && after >= GATHER)) {
-            self.shared.wake_up(queue);
-        }
+        self.shared.owe(owed);
     }
 
     /// Has the writer go round once, whatever there is to write. What is returned fails when there
@@ -219,30 +172,6 @@ impl Recorder {
         push(&mut queue);
         self.shared.wake_up(queue);
         Ok(())
-    }
-}
-
-impl Queue {
-    fn owe(&mut self, owed: impl IntoIterator<Item = Owed>) {
-        self.owed.extend(owed);
-        if !self.owed.is_empty() {
-            self.owed_since.get_or_insert_with(Instant::now);
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect(POISONED)
-    }
-
-    /// There is something new to look at.
-    fn wake_up(&self, mut queue: MutexGuard<'_, Queue>) {
-        let is_idle = std::mem::take(&mut queue.is_idle);
-        drop(queue);
-        if is_idle {
-            self.wake.notify_one();
-        }
     }
 }
 
@@ -292,6 +221,9 @@ impl Writer {
 
     /// Waits for something to write; `None` when closing and all is written.
     fn collect(&self) -> Option<Batch> {
+        // What was written last is likely to be followed by outcomes, none of which
+        // has to wake this thread if it looks by itself once more.
+        let look = Instant::now() + GATHER_FOR;
         let mut queue = self.shared.lock();
         loop {
             for round in queue.rounds.drain(..) {
@@ -309,10 +241,7 @@ impl Writer {
             let owed_ready = owed_ready && !queue.owed.is_empty() && paused.is_none();
             if owed_ready || !queue.requests.is_empty() || !queue.clears.is_empty() {
                 let requests = queue.requests.len().min(BATCH);
-                let owed = if paused.is_none() { std::mem::take(&mut queue.owed) } else { Vec::new() };
-                if paused.is_none() {
-                    queue.owed_since = None;
-                }
+                let owed = if paused.is_none() { queue.take_owed() } else { Vec::new() };
                 return Some(Batch {
                     requests: queue.requests.drain(..requests).collect(),
                     owed,
@@ -326,13 +255,16 @@ impl Writer {
             if queue.owed.is_empty() && probe.is_some_and(|at| at <= now) {
                 return Some(Batch::default());
             }
-            let until = if queue.owed.is_empty() { probe } else { paused.or(gathered) };
-            queue.is_idle = true;
+            let until = match queue.owed.is_empty() {
+                true => probe.into_iter().chain((look > now).then_some(look)).min(),
+                false => paused.or(gathered),
+            };
+            queue.sleep = until.map_or(Sleep::UntilWoken, Sleep::Until);
             queue = match until {
                 Some(until) => self.shared.wake.wait_timeout(queue, until - now).expect(POISONED).0,
                 None => self.shared.wake.wait(queue).expect(POISONED),
             };
-            queue.is_idle = false;
+            queue.sleep = Sleep::Awake;
         }
     }
 
@@ -361,8 +293,9 @@ impl Writer {
                 let owed_results = results.split_off(clients.len());
                 self.metrics.committed(begun.elapsed(), &batch, &results, owed_results.len());
                 self.look_at_creates(&batch, &results);
-                self.note(&batch, &results);
+                let fallen_due = FallenDue::of(batch, &results);
                 self.answer(clients, results);
+                fallen_due.tell(&self.claims);
                 self.settle(owed.zip(owed_results));
             }
             Err(error) => {
@@ -480,19 +413,6 @@ impl Writer {
             return self.db.write(batch, &Sending::default());
         }
         self.db.write(batch, claims.sending())
-    }
-
-    /// Tells the sender what has fallen due.
-    fn note(&self, batch: &[Write], results: &[Result<Written, DbError>]) {
-        let due = batch.iter().zip(results).filter_map(|(write, result)| match (write, result) {
-            (Write::Create(item), Ok(Written::Done)) => Some((item.lane, item.next_at)),
-            (Write::Resend { now, .. }, Ok(Written::Resent(lane))) => Some((*lane, *now)),
-            _ => None,
-        });
-        let due: Vec<(Lane, Timestamp)> = due.collect();
-        if !due.is_empty() {
-            self.claims.note(due);
-        }
     }
 
     /// Tells the sender what may have been stored all the same: a look costs little.

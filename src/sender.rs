@@ -11,7 +11,7 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use crate::{
-    claims::{Answer, Begun, Claims, Owed},
+    claims::{Answer, Begun, Claims, Owed, Slot},
     clock::Clock,
     db::{DBDrv, DbError, Outcome},
     driver::{Delivery, Drivers, SendError},
@@ -140,7 +140,7 @@ impl Sender {
             health: health.clone(),
         };
         let handle = runtime.clone();
-        let workers = Workers::new(slots, runtime, move || attempts.make_one());
+        let workers = Workers::new(slots, runtime, move || attempts.make());
         let called = Arc::downgrade(&workers);
         claims.on_due(move || {
             if let Some(workers) = called.upgrade() {
@@ -288,13 +288,22 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// Makes the next attempt; false if there is none to make now.
-    fn make_one(&self) -> bool {
-        let found = self.claims.next();
-        if !found.owed.is_empty() {
-            self.recorder.owe(found.owed);
+    /// Makes one attempt after the other, until there is none to make now.
+    fn make(&self) {
+        let mut ended = None;
+        loop {
+            let found = self.claims.next(ended);
+            if !found.owed.is_empty() {
+                self.recorder.owe(found.owed);
+            }
+            let Some(begun) = found.begun else { return };
+            ended = Some(self.make_one(begun));
         }
-        let Some(Begun { item, driver, claim, mut slot }) = found.begun else { return false };
+    }
+
+    /// Makes an attempt; its slot is still taken then.
+    fn make_one(&self, begun: Begun) -> Slot {
+        let Begun { item, driver, claim, mut slot } = begun;
         let delivery = Delivery { id: item.id.as_str(), endpoint: &item.endpoint, content: &item.content };
         let begun = Instant::now();
         let sent = panic::catch_unwind(AssertUnwindSafe(|| driver.send(&delivery))).unwrap_or_else(|panic| {
@@ -316,8 +325,7 @@ impl Attempts {
         let outcome = self.outcome(&item, sent, ended_at, not_before);
         self.metrics.finished(&item.r#type, outcome.state);
         self.recorder.owe([Owed::outcome(outcome, claim, &mut slot)]);
-        drop(slot);
-        true
+        slot
     }
 
     /// What the attempt leads to.

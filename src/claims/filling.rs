@@ -10,9 +10,15 @@ use crate::{
     notification::{Id, Item, Lane, State, Timestamp},
 };
 
-/// Payload bytes next in line in one lane, and in all lanes together.
+/// Payload bytes next in line in one lane, and bytes in all lanes together.
 const BYTES_A_LANE: usize = 256 << 10;
-const BYTES: usize = 4 << 20;
+pub(super) const BYTES: usize = 4 << 20;
+
+/// Rows next in line for each send that a lane may have running. Each look at the
+/// table passes over the rows that are claimed already, so it should bring many;
+/// but what one process has claimed of a shared table, no other one can send.
+const ROWS_A_SEND: usize = 16;
+const ROWS_A_SEND_SHARED: usize = 2;
 
 /// Rows that are written back at once.
 const WRITE_BACK: usize = 500;
@@ -36,7 +42,7 @@ impl Claims {
             drivers: &types,
             skip: &state.claimed,
             max_tries: self.max_tries,
-            limit: if state.waiting_bytes > BYTES { 1 } else { state.lanes.claim_size(lane) },
+            limit: if state.waiting_bytes > BYTES { 1 } else { self.line(state, lane) },
             max_bytes: BYTES_A_LANE,
         };
         let mut claimed = self.db.claim(&wanted)?;
@@ -68,6 +74,12 @@ impl Claims {
             self.hold_back(state, lane, ids, until, owed);
         }
         Ok(())
+    }
+
+    /// How many rows of the lane may be next in line.
+    pub(super) fn line(&self, state: &Inner, lane: Lane) -> usize {
+        let rows = if self.db.is_shared() { ROWS_A_SEND_SHARED } else { ROWS_A_SEND };
+        state.lanes.allowed(lane).saturating_mul(rows)
     }
 
     /// Whether this row can't be attempted now and has to be written back.
@@ -180,6 +192,11 @@ impl Claims {
 }
 
 impl Item {
+    /// About what it takes in memory while it waits, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.id.as_str().len() + self.endpoint.len() + self.content.len()
+    }
+
     /// Its next attempt is the one that a resend gave it.
     pub(super) fn is_resent(&self) -> bool {
         self.once && self.epoch > 0

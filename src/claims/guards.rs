@@ -40,25 +40,45 @@ impl Drop for Claim {
 /// The slot of a running attempt. Dropping it ends the attempt; the claim lives
 /// on until the outcome is stored.
 pub(crate) struct Slot {
-    pub(super) claims: Arc<Claims>,
-    pub(super) lane: Lane,
+    claims: Arc<Claims>,
+    lane: Lane,
     /// What the attempt says about its lane.
     pub(crate) answer: Answer,
     /// The length of the response that waits to be stored then.
     pub(crate) unrecorded_bytes: usize,
+    ended: bool,
+}
+
+impl Slot {
+    /// For an attempt that begins in the critical section that this is called in.
+    pub(super) fn begin(claims: Arc<Claims>, lane: Lane) -> Self {
+        claims.running.fetch_add(1, Ordering::Relaxed);
+        Self { claims, lane, answer: Answer::Answered, unrecorded_bytes: 0, ended: false }
+    }
+
+    /// Ends the attempt; dropping it does nothing more then.
+    pub(super) fn end_within(&mut self, state: &mut Inner) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        state.lanes.end(self.lane, self.answer);
+        state.unrecorded_bytes += self.unrecorded_bytes as isize;
+        self.claims.running.fetch_sub(1, Ordering::Relaxed);
+        // Only a stop waits for that, and telling is a system call.
+        if state.lanes.running() == 0 && self.claims.is_stopping() {
+            self.claims.idle.notify_all();
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.claims.lock();
-        state.lanes.end(self.lane, self.answer);
-        state.unrecorded_bytes += self.unrecorded_bytes as isize;
-        self.claims.running.fetch_sub(1, Ordering::Relaxed);
-        if state.lanes.running() == 0 {
-            self.claims.idle.notify_all();
+        if !self.ended {
+            let claims = self.claims.clone();
+            let mut state = claims.lock();
+            self.end_within(&mut state);
+            claims.unlock(state);
         }
-        // Nobody is woken for the free slot: whoever had it looks for more right away.
-        self.claims.unlock_quietly(state);
     }
 }
 

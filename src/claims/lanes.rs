@@ -47,6 +47,17 @@ struct Entry {
     due: Option<Timestamp>,
     /// Rows were set aside and are being written back: no claiming until that is done.
     writing_back: bool,
+    /// Where the indexes have the lane.
+    place: Place,
+}
+
+/// A lane's place in the indexes: in one of them, or in none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Answering(Rank),
+    Unreachable(Rank),
+    Timer(Timestamp),
 }
 
 impl Default for Entry {
@@ -59,6 +70,7 @@ impl Default for Entry {
             waiting: VecDeque::new(),
             due: None,
             writing_back: false,
+            place: Place::Nowhere,
         }
     }
 }
@@ -66,6 +78,18 @@ impl Default for Entry {
 impl Entry {
     fn has_due(&self, now: Timestamp) -> bool {
         !self.waiting.is_empty() || (!self.writing_back && self.due.is_some_and(|due| due <= now))
+    }
+
+    /// Where the indexes should have it.
+    fn place(&self, lane: Lane, now: Timestamp) -> Place {
+        let rank = (self.running, self.served, lane);
+        match self.due {
+            _ if self.has_due(now) && self.running >= self.allowed => Place::Nowhere,
+            _ if self.has_due(now) && self.unreachable => Place::Unreachable(rank),
+            _ if self.has_due(now) => Place::Answering(rank),
+            Some(due) if !self.writing_back => Place::Timer(due),
+            _ => Place::Nowhere,
+        }
     }
 }
 
@@ -119,9 +143,9 @@ impl Lanes {
         (running == 0 || !keep_last).then_some(lane)
     }
 
-    /// How many rows of the lane to claim at once.
-    pub(super) fn claim_size(&self, lane: Lane) -> usize {
-        self.entries.get(&lane).map_or(1, |entry| entry.allowed) * 2
+    /// How many sends the lane may have running at once.
+    pub(super) fn allowed(&self, lane: Lane) -> usize {
+        self.entries.get(&lane).map_or(1, |entry| entry.allowed)
     }
 
     /// Takes what is next in line in the lane, without giving it a slot yet.
@@ -129,18 +153,25 @@ impl Lanes {
         self.change(lane, |entry| entry.waiting.pop_front())
     }
 
+    /// Whether a row that is due at that time has nothing of its lane before it but
+    /// what is in line, and that is less than `line`.
+    pub(super) fn is_latest(&self, lane: Lane, at: Timestamp, line: usize) -> bool {
+        self.entries.get(&lane).is_none_or(|entry| {
+            entry.waiting.len() < line && !entry.writing_back && entry.due.is_none_or(|due| due > at)
+        })
+    }
+
     /// Puts a claimed row last in line.
     pub(super) fn push_waiting(&mut self, item: Item) {
         self.change(item.lane, |entry| entry.waiting.push_back(item));
     }
 
-    /// Takes a row out of the line; the table has it again. Returns the length
-    /// of its payload.
-    pub(super) fn drop_waiting(&mut self, lane: Lane, id: &str) -> usize {
+    /// Takes a row out of the line; the table has it again.
+    pub(super) fn drop_waiting(&mut self, lane: Lane, id: &str) -> Option<Item> {
         self.change(lane, |entry| {
             entry.due = Some(Timestamp::MIN);
             let at = entry.waiting.iter().position(|item| item.id.as_str() == id);
-            at.and_then(|at| entry.waiting.remove(at)).map_or(0, |item| item.content.len())
+            at.and_then(|at| entry.waiting.remove(at))
         })
     }
 
@@ -206,29 +237,30 @@ impl Lanes {
     /// Whatever is due by now becomes eligible.
     fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        while let Some((at, lane)) = self.timers.first().copied().filter(|(at, _)| *at <= self.now) {
-            self.timers.remove(&(at, lane));
+        while let Some((_, lane)) = self.timers.first().copied().filter(|(at, _)| *at <= self.now) {
             self.change(lane, |_| ());
         }
     }
 
-    /// Changes an entry, and its places in the indexes with it.
+    /// Changes an entry, and its place in the indexes with it.
     fn change<T>(&mut self, lane: Lane, change: impl FnOnce(&mut Entry) -> T) -> T {
         let entry = self.entries.entry(lane).or_default();
-        let rank = (entry.running, entry.served, lane);
-        self.answering.remove(&rank);
-        self.unreachable.remove(&rank);
-        if let Some(due) = entry.due {
-            self.timers.remove(&(due, lane));
-        }
         let result = change(entry);
-        if entry.has_due(self.now) {
-            if entry.running < entry.allowed {
-                let ready = if entry.unreachable { &mut self.unreachable } else { &mut self.answering };
-                ready.insert((entry.running, entry.served, lane));
-            }
-        } else if let Some(due) = entry.due.filter(|_| !entry.writing_back) {
-            self.timers.insert((due, lane));
+        let place = entry.place(lane, self.now);
+        let before = std::mem::replace(&mut entry.place, place);
+        if before != place {
+            match before {
+                Place::Nowhere => false,
+                Place::Answering(rank) => self.answering.remove(&rank),
+                Place::Unreachable(rank) => self.unreachable.remove(&rank),
+                Place::Timer(at) => self.timers.remove(&(at, lane)),
+            };
+            match place {
+                Place::Nowhere => false,
+                Place::Answering(rank) => self.answering.insert(rank),
+                Place::Unreachable(rank) => self.unreachable.insert(rank),
+                Place::Timer(at) => self.timers.insert((at, lane)),
+            };
         }
         result
     }

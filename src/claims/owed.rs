@@ -1,7 +1,7 @@
 //! Writes that the table still owes to the sender: unlike a client's, they are kept
 //! until they are stored, and the rows they concern stay claimed until then.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use super::{Claim, Claims, Inner, Slot};
 use crate::{
@@ -64,10 +64,7 @@ impl Claims {
             self.unlock(state);
             return again;
         }
-        self.inbox().settled.extend(done);
-        if !self.asking.load(Ordering::SeqCst) {
-            self.unlock(self.lock());
-        }
+        self.settled(done);
         Vec::new()
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use self::{room::Room, rows::failed};
 use super::{
@@ -107,14 +107,12 @@ impl Sqlite {
 
     /// Does that in one transaction; an error rolls it back.
     fn transact<T>(&self, work: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
-        let mut writer = self.writer();
-        if !writer.is_autocommit() {
-            // A full or broken disk can make a rollback fail. It must not stay so.
-            writer.execute_batch("rollback").map_err(failed)?;
-        }
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let done = work(&transaction)?;
-        transaction.commit().map_err(failed)?;
+        let writer = Writing(self.writer());
+        // A full or broken disk can make a rollback fail. It must not stay so.
+        writer.roll_back().map_err(failed)?;
+        writer.run("begin immediate").map_err(failed)?;
+        let done = work(&writer.0)?;
+        writer.run("commit").map_err(failed)?;
         Ok(done)
     }
 
@@ -267,6 +265,26 @@ impl DBDrv for Sqlite {
         let _ = self.writer().query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
         // Whoever still holds this value, a send that was cut off for instance, doesn't use it any more.
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The writing connection; what wasn't committed is rolled back in the end.
+struct Writing<'a>(MutexGuard<'a, Connection>);
+
+impl Writing<'_> {
+    /// Prepared once, unlike by a transaction of the library's.
+    fn run(&self, statement: &str) -> rusqlite::Result<()> {
+        self.0.prepare_cached(statement)?.execute([]).map(drop)
+    }
+
+    fn roll_back(&self) -> rusqlite::Result<()> {
+        if self.0.is_autocommit() { Ok(()) } else { self.run("rollback") }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let _ = self.roll_back();
     }
 }
 

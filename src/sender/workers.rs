@@ -15,8 +15,8 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) struct Workers {
     limit: usize,
     runtime: Handle,
-    /// Does a piece of work; false if there is none.
-    work: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Does what there is to do.
+    work: Box<dyn Fn() + Send + Sync>,
     crew: Mutex<Crew>,
     called: Condvar,
 }
@@ -32,11 +32,7 @@ struct Crew {
 }
 
 impl Workers {
-    pub(super) fn new(
-        limit: usize,
-        runtime: Handle,
-        work: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub(super) fn new(limit: usize, runtime: Handle, work: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         let (crew, called) = (Mutex::default(), Condvar::new());
         Arc::new(Self { limit, runtime, work: Box::new(work), crew, called })
     }
@@ -48,6 +44,8 @@ impl Workers {
             return;
         }
         if crew.idle > 0 {
+            // It would wake up only to wait for the lock.
+            drop(crew);
             self.called.notify_one();
         } else if crew.live < self.limit {
             crew.live += 1;
@@ -69,7 +67,7 @@ impl Workers {
         loop {
             // Whoever looks answers the call: what comes after it is a new one.
             self.crew.lock().expect(POISONED).call = false;
-            while (self.work)() {}
+            (self.work)();
             let mut crew = self.crew.lock().expect(POISONED);
             if !crew.call {
                 crew.idle += 1;

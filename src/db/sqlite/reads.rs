@@ -15,9 +15,11 @@ pub(super) const STATUS: &str = "select create_at, next_at, tried, cur_state fro
 pub(super) const DETAIL: &str = "select driver, endpoint, content, response, create_at, next_at, tried, \
      cur_state from items where notify_id = ?1";
 
-// "indexed by" makes it an error if the order ever had to be sorted out.
+// "indexed by" makes it an error if the order ever had to be sorted out. A content
+// that is short is there at once; a long one would be read for rows that are passed
+// over, too.
 pub(super) const LINE: &str = "select next_at, notify_id, driver, endpoint, create_at, tried, once, \
-     epoch & 4294967295, seq from items indexed by items_due where cur_state = 0 and lane = ?1 \
+     epoch & 4294967295, seq, iif(octet_length(content) <= 1024, content, null) from items indexed by items_due where cur_state = 0 and lane = ?1 \
      order by next_at, seq";
 
 pub(super) const CONTENT: &str = "select content from items where seq = ?1";
@@ -140,11 +142,14 @@ fn eligible<'a>(row: &'a Row<'_>, drivers: &[&str], sending: &Sending) -> rusqli
     Ok(wanted.then_some(id))
 }
 
-/// A row of [`LINE`] with its content, which costs nothing for the rows that are
-/// passed over. Both statements see the same state: the outer one is still open.
+/// A row of [`LINE`] with its content. If that takes another statement, both see the
+/// same state: the outer one is still open.
 fn item(content: &mut Statement<'_>, row: &Row<'_>, id: &str, lane: Lane) -> rusqlite::Result<Item> {
-    let seq = rows::integer(row, 8)?;
-    let content = content.query_row([seq], |row| Ok(rows::bytes(row, 0)?.unwrap_or_default().into()))?;
+    let content = match rows::bytes(row, 9)? {
+        Some(short) => short.into(),
+        None => content
+            .query_row([rows::integer(row, 8)?], |row| Ok(rows::bytes(row, 0)?.unwrap_or_default().into()))?,
+    };
     Ok(Item {
         id: Id::from_store(id),
         r#type: rows::text(row, 2)?.into(),
