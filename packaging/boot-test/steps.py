@@ -307,6 +307,8 @@ def remove(stay: Stay) -> None:
     stay.must_have_kept_all()
     # The ways in which an admin may have changed it, and which leave traces.
     machine.run("systemctl enable --now notify-api-backup.timer; systemctl enable notify-api.socket")
+    # That a unit has failed is remembered until somebody has seen it.
+    machine.run("systemctl reset-failed")
     say(machine.check(f"{APT} purge notify-api"))
     left = machine.check(
         "find / -xdev -name '*notify-api*' ! -path '/root/*' ! -path '/proc/*' ! -path '/sys/*' ! -path '/run/log/*';"
