@@ -194,6 +194,9 @@ impl Claims {
                 self.asking.store(true, Ordering::SeqCst);
                 let filled = self.fill(&mut state, lane, now, &mut found.owed);
                 self.asking.store(false, Ordering::SeqCst);
+                // Who left something there meanwhile counts on this section: another one, which
+                // may not wake anybody, must not be the first to find it.
+                self.empty_inbox(&mut state);
                 match filled {
                     Ok(()) => self.resume(&mut state),
                     Err(error) => self.pause(&mut state, &error),

@@ -341,6 +341,10 @@ impl Writer {
             Ok(results) => {
                 self.works();
                 self.look_at_creates(&batch, &results);
+                if self.full && self.probe.is_none_or(|(at, _)| at <= Instant::now()) {
+                    // Refused for another reason.
+                    self.probe_later();
+                }
             }
             Err(error) => self.failed(&error),
         }

@@ -3,8 +3,8 @@
 //! About once an hour, or more often if they are kept for hours only, those that are older than
 //! that are removed, a slice at a time through the recorder, with pauses between the slices: a
 //! `/send` waits for one slice at most. A pass goes on where the one before ended, so that it
-//! costs what there is to remove; once a day it begins at the oldest one, for those that were
-//! pending when it came by.
+//! costs what there is to remove; at least once a day it begins at the oldest one, for those that
+//! were pending when it came by.
 //!
 //! Age is told by the wall clock, and a clock that stands wrong must not cost all there is: see
 //! [`Confidence`].
@@ -31,7 +31,8 @@ use crate::{
 const LONGEST_PERIOD: Duration = Duration::from_secs(60 * 60);
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
-/// After that a pass begins at the oldest notification.
+/// After that, at most, a pass begins at the oldest notification; or after four times as long
+/// as is to be kept.
 const WHOLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// After a slice, so many times as long as it took is left to others, and at least that.
@@ -76,7 +77,7 @@ impl Retention {
         let (mut done, mut whole) = (Reach::default(), begin);
         loop {
             if begin >= whole {
-                (done, whole) = (Reach::default(), begin + WHOLE);
+                (done, whole) = (Reach::default(), begin + WHOLE.min(self.shortest() * 4));
             }
             let now = wall_clock();
             if confidence.look(now, Instant::now()) {
@@ -98,8 +99,11 @@ impl Retention {
     }
 
     fn period(self) -> Duration {
-        let shortest = self.success.into_iter().chain(self.failed).min().unwrap_or(LONGEST_PERIOD);
-        (shortest / 4).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
+        (self.shortest() / 4).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
+    }
+
+    fn shortest(self) -> Duration {
+        self.success.into_iter().chain(self.failed).min().unwrap_or(WHOLE).min(WHOLE)
     }
 
     /// How far a pass goes that begins now.

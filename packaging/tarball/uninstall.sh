@@ -40,6 +40,7 @@ if [ -n "$purge" ]; then
         rm -rf "/var/lib/$state" "/var/lib/private/$state"
     done
     rm -rf /etc/notify-api
+    rm -f /var/lib/systemd/timers/stamp-notify-api-backup.timer
 else
     echo "Configuration (/etc/notify-api) and data (/var/lib/notify-api) stay; --purge removes them."
 fi

@@ -74,7 +74,9 @@ impl Claims {
     /// needn't be read from the table. It is one more claim, and as revocable as any.
     fn line_up(&self, state: &mut Inner, item: Item) {
         if state.claimed.contains(item.id.as_str()) {
-            // A look at the table was quicker.
+            // A look at the table was quicker; or an older row of this id is still being
+            // written back, which has been deleted.
+            state.lanes.note(item.lane, item.next_at);
             return;
         }
         let room = state.waiting_bytes + item.weight() <= BYTES;
@@ -181,6 +183,16 @@ mod tests {
         claims.note([(item("one").lane, NOW)]);
         claims.created([item("one")]);
         assert_eq!(begin(&claims), None, "it is to be read with the older ones");
+    }
+
+    #[test]
+    fn one_whose_id_is_claimed_is_looked_for_in_the_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let claims = claims(&directory);
+        let mut state = claims.lock();
+        state.claimed.insert(item("one").id);
+        claims.line_up(&mut state, item("one"));
+        assert_eq!(claims.pick(&mut state, NOW), Some(item("one").lane));
     }
 
     #[test]

@@ -57,11 +57,16 @@ pub(super) fn slice<B: Backend>(
         }
     }
     if !doomed.is_empty() {
-        // What was resent or leased since is left.
+        // What was resent, leased or ended otherwise since is left.
         let sql = Sql::<B>::new("delete from items where notify_id in ").ids(doomed.iter().map(Id::as_str));
         let sql = sql.sql(" and lease_until <= ").sql(B::CLOCK);
-        session
-            .request(&sql.sql(if clear.scope == Scope::All { "" } else { " and cur_state <> 0" }).done())?;
+        let still = match clear.scope {
+            Scope::All => "",
+            Scope::Finished => " and cur_state <> 0",
+            Scope::Success => " and cur_state = 1",
+            Scope::Failed => " and cur_state not in (0, 1)",
+        };
+        session.request(&sql.sql(still).done())?;
     }
     // A page of rows that no id can address would be the next one too.
     let is_stuck = cursor == clear.cursor;

@@ -52,7 +52,7 @@ pub(super) fn page(connection: &Connection, query: &Query) -> rusqlite::Result<P
     let mut effort = Effort::begin();
     let found = match query.state {
         Some(State::Failed) => scan(&transaction, FAILED_FIRST, query, &mut effort)?,
-        Some(State::Pending) => match few(&transaction, query)? {
+        Some(State::Pending) => match few(&transaction, query, &effort)? {
             Some(found) => found,
             None => scan(&transaction, NEWEST_FIRST, query, &mut effort)?,
         },
@@ -99,8 +99,8 @@ fn scan(connection: &Connection, sql: &str, query: &Query, effort: &mut Effort) 
 }
 
 /// All that are pending, if these are few: else most of the newest rows may be, or they wait
-/// among millions of others.
-fn few(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Found>> {
+/// among millions of others, or the disk is slow.
+fn few(connection: &Connection, query: &Query, effort: &Effort) -> rusqlite::Result<Option<Found>> {
     let begin = begin(query);
     let mut found = Vec::new();
     let mut looked = 0;
@@ -108,6 +108,9 @@ fn few(connection: &Connection, query: &Query) -> rusqlite::Result<Option<Found>
     let mut rows = statement.query([FEW as i64 + 1])?;
     while let Some(row) = rows.next()? {
         looked += 1;
+        if effort.is_over() {
+            return Ok(None);
+        }
         let place = place(row)?;
         if place < begin && place.0 >= query.since && is_wanted(row, query)? {
             found.push((place, rows::integer(row, 1)?));
