@@ -175,6 +175,10 @@ pub(crate) enum Asked {
 /// # Errors
 /// One line that says what is wrong, without the value of an argument: it may hold a password.
 pub(crate) fn parse(env: &Environment<'_>) -> Result<Asked, Refusal> {
+    if std::env::args_os().len() <= 1 {
+        // The service: what the parser takes in memory, it would keep.
+        return Ok(Asked::Todo(None, Completion::None));
+    }
     let variables = config::help(env);
     let parsed = Arguments::command().after_help(variables).try_get_matches();
     match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {

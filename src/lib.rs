@@ -62,6 +62,12 @@
 //! }
 //! ```
 
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "mysql", feature = "postgres")),
+    // What only the databases share.
+    allow(dead_code, unused_imports)
+)]
+
 mod claims;
 mod clock;
 mod health;

@@ -12,7 +12,7 @@ use std::{
 
 use prometheus_client::{
     encoding::text::{encode, encode_registry},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
@@ -87,8 +87,10 @@ impl Metrics {
         start.set(started.as_secs_f64());
 
         let mut registry = Registry::default();
-        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("notify_build", "What is running", version);
+        // Not the type "info", which older readers of this format don't know.
+        let build = Family::<Vec<(&str, &str)>, Gauge>::default();
+        build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        registry.register("notify_build_info", "What is running", build);
         // Under the name that all programs give it.
         registry.register_with_unit("process_start_time", "When it started, Unix time", Unit::Seconds, start);
         registry.register("notify_accepted", "Notifications that were stored", accepted);

@@ -218,8 +218,10 @@ impl Confidence {
     fn look(&mut self, wall: Timestamp, at: Instant) -> bool {
         let expected = self.wall + (at - self.at);
         let error = wall.since(expected).max(expected.since(wall));
+        // It is looked at every hour: if both have leapt, the monotonic clock isn't one.
+        let leap = (at - self.at).max(error);
         (self.wall, self.at) = (wall, at);
-        if error > JUMP {
+        if leap > JUMP {
             self.doubtful_since = Some(at);
         } else if self.doubtful_since.is_some_and(|since| at - since >= STEADY) {
             self.doubtful_since = None;

@@ -28,7 +28,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REPEATABLE_FOR: Duration = DAY;
 
 /// An empty database fits into it.
-const LEAST_BYTES: u64 = 1 << 20;
+const LEAST_BYTES: u64 = 64 << 10;
 
 /// How long and how much is kept.
 pub(crate) struct Care {
@@ -92,19 +92,21 @@ fn db_max(env: &Environment<'_>) -> Result<Option<DbMax>, ConfigError> {
     let Some(text) = env.text(&DB_MAX)? else { return Ok(None) };
     let bytes = bytes(&text).filter(|bytes| *bytes >= LEAST_BYTES);
     let bytes = bytes
-        .ok_or_else(|| DB_MAX.wrong(&text, "it takes a number of bytes like 500M or 2G, at least 1M"))?;
+        .ok_or_else(|| DB_MAX.wrong(&text, "it takes a number of bytes like 500M or 2G, at least 64K"))?;
     Ok(Some(DbMax { bytes, name: format!("NOTIFY_DB_MAX ({text})") }))
 }
 
-/// A number of bytes, or of KiB, MiB, GiB.
+/// A number of bytes, or of KiB, MiB, GiB, TiB, of which the first letter is enough.
 fn bytes(text: &str) -> Option<u64> {
-    let shift = match text.chars().next_back()? {
-        'K' | 'k' => 10,
-        'M' | 'm' => 20,
-        'G' | 'g' => 30,
-        _ => 0,
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => return None,
     };
-    let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
     let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
     digits.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(1 << shift)
 }
@@ -168,12 +170,16 @@ mod tests {
             ("1.5G", None),
             ("+5M", None),
             ("M", None),
-            ("5MB", None),
+            ("5MB", Some(5 << 20)),
+            ("5MiB", Some(5 << 20)),
+            ("1T", Some(1 << 40)),
+            ("5MM", None),
+            ("5 M", None),
             ("", None),
         ] {
             assert_eq!(bytes(text), size, "{text}");
         }
-        assert!(read("n.db", &[("NOTIFY_DB_MAX", "1023K")]).err().unwrap().contains("at least 1M"));
+        assert!(read("n.db", &[("NOTIFY_DB_MAX", "63K")]).err().unwrap().contains("at least 64K"));
         let (care, _) = read("n.db", &[("NOTIFY_DB_MAX", "500M")]).ok().unwrap();
         assert_eq!(care.db_max.unwrap().name, "NOTIFY_DB_MAX (500M)");
         let (care, warnings) = read("mysql://h/d", &[("NOTIFY_DB_MAX", "500M")]).ok().unwrap();

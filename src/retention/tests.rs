@@ -66,6 +66,17 @@ fn a_jump_while_it_runs_counts_after_a_day() {
 }
 
 #[test]
+fn a_monotonic_clock_that_leaps_is_not_believed() {
+    let start = Instant::now();
+    let mut confidence = Confidence::begin(Some(at(NOW)), at(NOW), start);
+    let later = |seconds: i64| (at(NOW + seconds), start + Duration::from_secs(seconds as u64));
+    for (seconds, believed) in [(HOUR, true), (1000 * DAY, false), (1000 * DAY + HOUR, false)] {
+        let (wall, at) = later(seconds);
+        assert_eq!(confidence.look(wall, at), believed, "{seconds}");
+    }
+}
+
+#[test]
 fn what_is_kept_for_hours_is_looked_at_more_often() {
     let period = |success, failed| Retention { success, failed }.period().as_secs();
     let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));

@@ -152,6 +152,18 @@ fn a_damaged_database_is_replaced_when_forced() {
 }
 
 #[test]
+fn each_database_that_is_replaced_is_kept() {
+    let home = home_with(10);
+    done(&home.run(&[], &["backup", "copy.db"]));
+    // Faster than the names, which tell the second.
+    for replaced in 1..4 {
+        done(&home.run(&[], &["restore", "--force", "copy.db"]));
+        let kept = files(&home).into_iter().filter(|name| name.contains("before-restore"));
+        assert_eq!(kept.count(), replaced);
+    }
+}
+
+#[test]
 fn a_link_stays_one() {
     let home = home_with(10);
     done(&home.run(&[], &["backup", "copy.db"]));

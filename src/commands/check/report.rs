@@ -1,13 +1,19 @@
 //! What is on, in words: a line for each thing, without secrets.
 
-use std::{path::Path, time::SystemTime};
-
-use notify_api::drivers::{
-    smtp::{SmtpConfig, Tls},
-    web::Proxies,
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
 };
 
-use crate::config::{self, Config, Environment, Place, Services};
+use notify_api::{
+    Retention,
+    drivers::{
+        smtp::{SmtpConfig, Tls},
+        web::Proxies,
+    },
+};
+
+use crate::config::{self, Care, Config, Environment, Place, Services};
 
 /// Lines for a person.
 #[derive(Default)]
@@ -68,10 +74,22 @@ impl Report {
                 stop_timeout.as_secs()
             ),
         );
+        self.kept(&config.care);
         self.line("bodies", format!("up to {body_limit} bytes"));
         self.line("log", config.log.to_string());
         self.line("proxies", proxies.to_string());
         self.services(config);
+    }
+
+    fn kept(&mut self, Care { retention, db_max }: &Care) {
+        let keep = |keep: Option<Duration>| match keep {
+            Some(keep) => humantime::format_duration(keep).to_string(),
+            None => "forever".into(),
+        };
+        let Retention { success, failed } = *retention;
+        self.line("kept", format!("delivered ones {}, failed ones {}", keep(success), keep(failed)));
+        let limit = db_max.as_ref().map(|limit| format!("nothing new from {} bytes on", limit.bytes));
+        self.line("size", limit.unwrap_or_else(|| "no limit but the disk".into()));
     }
 
     fn services(&mut self, config: &Config) {

@@ -3,6 +3,8 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -45,9 +47,19 @@ pub fn backup(database: &Path, file: &Path) -> Result<Copied, CareError> {
 /// Those of [`backup`]; an older copy can't be removed.
 pub fn backup_in(database: &Path, directory: &Path, keep: Option<usize>) -> Result<Copied, CareError> {
     let directory = directory.canonicalize().map_err(|error| CareError::io(directory, error))?;
-    let copied = copy(database, &directory, "notify-backup", |time| {
-        Ok(directory.join(format!("{PREFIX}{time}{SUFFIX}")))
-    })?;
+    let copy = || {
+        copy(database, &directory, "notify-backup", |time| {
+            Ok(directory.join(format!("{PREFIX}{time}{SUFFIX}")))
+        })
+    };
+    let copied = match copy() {
+        // There was one in this second already: the next one has another name.
+        Err(CareError::Exists { .. }) => {
+            thread::sleep(Duration::from_secs(1));
+            copy()?
+        }
+        copied => copied?,
+    };
     if let Some(keep) = keep {
         remove_old(&directory, &copied.file, keep).map_err(|error| CareError::io(&directory, error))?;
     }

@@ -72,7 +72,7 @@ pub fn restore(from: &Path, database: &Path, force: bool) -> Result<Restored, Ca
     }
     let before = match held {
         Held::Nothing => None,
-        _ => Some(keep(&database, &beside(&database, &format!(".before-restore-{time}"))).map_err(failed)?),
+        _ => Some(keep(&database, &free_name(&database, &time)).map_err(failed)?),
     };
     for suffix in ["-wal", "-shm", "-journal"] {
         remove(&beside(&database, suffix)).map_err(failed)?;
@@ -151,6 +151,13 @@ fn fold_journal(database: &Path) -> Result<(), CareError> {
         // One that is damaged is kept as it is, with its journal.
         _ => Ok(()),
     }
+}
+
+/// A name for the old file that nothing has yet, also for the second one within a second.
+fn free_name(database: &Path, time: &str) -> PathBuf {
+    let name = |suffix: &str| beside(database, &format!(".before-restore-{time}{suffix}"));
+    let mut names = std::iter::once(name("")).chain((2..).map(|number| name(&format!("-{number}"))));
+    names.find(|name| fs::symlink_metadata(name).is_err()).expect("there is no end to them")
 }
 
 /// Gives the old file, and the journal that is left of it, another name, and leaves both names
