@@ -15,6 +15,9 @@ use notify_api::{
 
 use crate::config::{self, Care, Config, Environment, Place, Services};
 
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
+
 /// Lines for a person.
 #[derive(Default)]
 pub(super) struct Report(String);
@@ -83,11 +86,13 @@ impl Report {
 
     fn kept(&mut self, Care { retention, db_max }: &Care) {
         let keep = |keep: Option<Duration>| match keep {
+            // Not "2months 29days 2h".
+            Some(keep) if keep.as_secs().is_multiple_of(DAY) => format!("{} days", keep.as_secs() / DAY),
             Some(keep) => humantime::format_duration(keep).to_string(),
             None => "forever".into(),
         };
         let Retention { success, failed } = *retention;
-        self.line("kept", format!("delivered ones {}, failed ones {}", keep(success), keep(failed)));
+        self.line("kept", format!("delivered ones {}, those given up {}", keep(success), keep(failed)));
         let limit = db_max.as_ref().map(|limit| format!("nothing new from {} bytes on", limit.bytes));
         self.line("size", limit.unwrap_or_else(|| "no limit but the disk".into()));
     }
