@@ -77,7 +77,7 @@ fi
 CARGO_ZIGBUILD_ZIG_PATH=$("$TOOLS/bin/python" -c 'import os, ziglang; print(os.path.dirname(ziglang.__file__) + "/zig")')
 export CARGO_ZIGBUILD_ZIG_PATH
 
-### The same commit makes the same bytes
+### Nothing of this machine or of today is in what it makes
 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH

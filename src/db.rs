@@ -10,6 +10,7 @@ use std::{borrow::Borrow, collections::HashSet};
 use crate::notification::{Detail, Id, Item, Lane, State, Status, Timestamp};
 
 mod batch;
+mod clearing;
 pub mod conformance;
 mod error;
 mod listing;
@@ -26,6 +27,7 @@ pub mod sqlite;
 pub use remote::{ConnectError, Remote};
 
 pub use batch::{Outcome, Write, Written};
+pub use clearing::{Clear, Cleared, Cursor, Scope};
 pub use error::DbError;
 pub use listing::{Figures, Page, Query};
 
@@ -390,72 +392,6 @@ pub struct Row {
     pub state: State,
     /// The latest response.
     pub response: Option<Vec<u8>>,
-}
-
-/// A clearing under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clear {
-    /// Which ones go,
-    pub scope: Scope,
-    /// if they were created strictly before this.
-    pub before: Timestamp,
-    /// What was created before this isn't looked at.
-    pub since: Timestamp,
-    /// Where to go on.
-    pub cursor: Option<Cursor>,
-}
-
-/// Which notifications a clearing removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Delivered ones.
-    Success,
-    /// Failed ones.
-    Failed,
-    /// Those in a final state.
-    Finished,
-    /// All.
-    All,
-}
-
-impl Scope {
-    /// Whether it removes notifications in this state.
-    pub fn takes(self, state: State) -> bool {
-        match self {
-            Self::Success => state == State::Success,
-            Self::Failed => state == State::Failed,
-            Self::Finished => state != State::Pending,
-            Self::All => true,
-        }
-    }
-}
-
-/// What a slice of a clearing did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cleared {
-    /// How many it deleted, as far as that is known.
-    pub removed: usize,
-    /// What is left to do, `None` at the end.
-    pub rest: Option<Clear>,
-}
-
-/// A place in the order of creation. What tells rows of one second apart is the
-/// database's choice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// The second.
-    pub create_at: Timestamp,
-    /// A row's number.
-    pub seq: i64,
-    /// A row's id.
-    pub id: Option<Id>,
-}
-
-impl Clear {
-    /// A clearing of all those in its scope, from its beginning.
-    pub fn new(scope: Scope, before: Timestamp) -> Self {
-        Self { scope, before, since: Timestamp::MIN, cursor: None }
-    }
 }
 
 /// The ids that are being sent: no clearing and no delete may touch them.
