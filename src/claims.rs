@@ -7,7 +7,7 @@
 //! so in the same one ([`Claims::exclusive`]); so nothing is sent after it was
 //! deleted, and nothing twice at a time. A row that was just created needn't be read
 //! if it is the latest of its lane: the recorder, who alone deletes rows, tells the
-//! claims of it before its next write ([`Claims::created`]).
+//! claims of it before its next write ([`Claims::committed`]).
 
 use std::{
     collections::HashMap,
@@ -40,6 +40,7 @@ mod owed;
 pub(crate) use guards::{Begun, Claim, Exclusive, Slot};
 use holds::Holds;
 use inbox::Inbox;
+pub(crate) use inbox::Noted;
 pub(crate) use lanes::Answer;
 use lanes::Lanes;
 use leases::SCAN;
@@ -116,6 +117,8 @@ struct Inner {
     armed: Option<Timestamp>,
     /// Who waits for the timer to go round.
     rounds: Vec<oneshot::Sender<()>>,
+    /// An empty inbox, whose memory is used again.
+    noted: Inbox,
 }
 
 /// What [`Claims::next`] found.
@@ -151,6 +154,7 @@ impl Claims {
             paused: None,
             armed: None,
             rounds: Vec::new(),
+            noted: Inbox::default(),
         };
         Self {
             db,
@@ -421,10 +425,15 @@ impl Inner {
 
     /// The same for a row whose lease has ended.
     fn forget(&mut self, id: &Id) {
-        self.leases.remove(id);
+        // What is empty, as it mostly is, isn't worth a hash.
+        if !self.leases.is_empty() {
+            self.leases.remove(id);
+        }
+        if !self.holding.is_empty() {
+            self.holding.remove(id.as_str());
+        }
         self.claimed.remove(id.as_str());
         self.sending.remove(id.as_str());
-        self.holding.remove(id.as_str());
     }
 
     /// If it is merely next in line, or about to be held back, it isn't any more.

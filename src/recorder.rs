@@ -5,6 +5,7 @@
 //! gathered for a moment, and rides along with the next client's write.
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -17,17 +18,15 @@ use tokio::{
 };
 
 use crate::{
-    claims::{Claims, Owed},
+    claims::{Claims, Due, Noted, Owed},
     db::{Clear, Cleared, DBDrv, DbError, Scope, Sending, Write, Written},
     health::Health,
     metrics::Metrics,
     notification::{Id, Item, Lane, Timestamp},
 };
 
-mod fallen_due;
 mod queue;
 
-use fallen_due::FallenDue;
 use queue::{Clearing, Client, GATHER, GATHER_FOR, Queue, Request, Shared, Sleep};
 
 /// How many writes go into one transaction.
@@ -178,9 +177,34 @@ impl Recorder {
 /// What to write next.
 #[derive(Default)]
 struct Batch {
-    requests: Vec<Request>,
+    requests: VecDeque<Request>,
     owed: Vec<Owed>,
+    /// Both of them: what goes into one transaction, clients' writes first,
+    writes: Vec<Write>,
+    /// who waits for those,
+    clients: Vec<Client>,
+    /// and what becomes possible with the others.
+    dues: Vec<Due>,
     clearing: Option<Clearing>,
+}
+
+impl Batch {
+    fn arrange(&mut self) {
+        for Request { write, client } in self.requests.drain(..) {
+            self.writes.push(write);
+            self.clients.push(client);
+        }
+        for Owed { write, due } in self.owed.drain(..) {
+            self.writes.push(write);
+            self.dues.push(due);
+        }
+    }
+
+    /// Leaves clients' writes only.
+    fn split_off_owed(&mut self) -> Self {
+        let writes = self.writes.split_off(self.clients.len());
+        Self { writes, dues: std::mem::take(&mut self.dues), ..Self::default() }
+    }
 }
 
 struct Writer {
@@ -201,18 +225,21 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        while let Some(Batch { requests, owed, clearing }) = self.collect() {
-            if requests.is_empty() && owed.is_empty() && clearing.is_none() {
+        // Its memory is used again: what is as large as a batch is dear to allocate.
+        let mut batch = Batch::default();
+        while self.collect(&mut batch) {
+            let clearing = batch.clearing.take();
+            if batch.writes.is_empty() && clearing.is_none() {
                 self.probe();
             }
             // Together, for one fsync; but what is owed must not fail for the sake
             // of a client's write that doesn't fit any more.
             if self.failing.is_some() {
-                self.commit(Vec::new(), owed);
-                self.commit(requests, Vec::new());
+                self.commit(&mut batch.split_off_owed());
+                self.commit(&mut batch);
             } else {
-                let answers = !requests.is_empty();
-                self.commit(requests, owed);
+                let answers = !batch.clients.is_empty();
+                self.commit(&mut batch);
                 if answers {
                     // Clients that were answered may have the next request ready: whoever wants
                     // to run goes first, and the next commit takes more for the same pages.
@@ -223,10 +250,12 @@ impl Writer {
                 self.clear_slice(clearing);
             }
         }
+        // Those who were called may be gone, and what they hold of each other with them.
+        self.claims.catch_up(Noted::Changes);
     }
 
-    /// Waits for something to write; `None` when closing and all is written.
-    fn collect(&self) -> Option<Batch> {
+    /// Waits for something to write; false when closing and all is written.
+    fn collect(&self, batch: &mut Batch) -> bool {
         // What was written last is likely to be followed by outcomes, none of which
         // has to wake this thread if it looks by itself once more.
         let look = Instant::now() + GATHER_FOR;
@@ -246,20 +275,27 @@ impl Writer {
                 queue.closing || queue.owed.len() >= GATHER || gathered.is_some_and(|at| at <= now);
             let owed_ready = owed_ready && !queue.owed.is_empty() && paused.is_none();
             if owed_ready || !queue.requests.is_empty() || !queue.clears.is_empty() {
-                let requests = queue.requests.len().min(BATCH);
-                let owed = if paused.is_none() { queue.take_owed() } else { Vec::new() };
-                return Some(Batch {
-                    requests: queue.requests.drain(..requests).collect(),
-                    owed,
-                    clearing: queue.clears.pop_front(),
-                });
+                // Others wait for the lock: what there is changes places with nothing.
+                if queue.requests.len() <= BATCH {
+                    std::mem::swap(&mut queue.requests, &mut batch.requests);
+                } else {
+                    batch.requests.extend(queue.requests.drain(..BATCH));
+                }
+                if paused.is_none() {
+                    std::mem::swap(&mut queue.owed, &mut batch.owed);
+                    queue.owed_since = None;
+                }
+                batch.clearing = queue.clears.pop_front();
+                drop(queue);
+                batch.arrange();
+                return true;
             }
             if queue.closing {
-                return None;
+                return false;
             }
             let probe = self.probe.map(|(at, _)| at);
             if queue.owed.is_empty() && probe.is_some_and(|at| at <= now) {
-                return Some(Batch::default());
+                return true;
             }
             let until = match queue.owed.is_empty() {
                 true => probe.into_iter().chain((look > now).then_some(look)).min(),
@@ -274,47 +310,55 @@ impl Writer {
         }
     }
 
-    /// Writes all this in one transaction, then tells everybody.
-    fn commit(&mut self, requests: Vec<Request>, owed: Vec<Owed>) {
-        if requests.is_empty() && owed.is_empty() {
+    /// Writes all this in one transaction, then tells everybody; leaves it empty.
+    fn commit(&mut self, batch: &mut Batch) {
+        if batch.writes.is_empty() {
             return;
         }
-        let mut batch = Vec::with_capacity(requests.len() + owed.len());
-        let (mut clients, mut dues) = (Vec::with_capacity(requests.len()), Vec::with_capacity(owed.len()));
-        for Request { write, client } in requests {
-            batch.push(write);
-            clients.push(client);
-        }
-        for Owed { write, due } in owed {
-            batch.push(write);
-            dues.push(due);
-        }
         let begun = Instant::now();
-        let written = self.write(&mut batch);
-        let owed_writes = batch.split_off(clients.len());
-        let owed = owed_writes.into_iter().zip(dues).map(|(write, due)| Owed { write, due });
+        let written = self.write(&mut batch.writes);
+        let Batch { writes, clients, dues, .. } = batch;
         match written {
             Ok(mut results) => {
                 self.works();
                 let owed_results = results.split_off(clients.len());
-                self.metrics.committed(begun.elapsed(), &batch, &results, owed_results.len());
-                self.look_at_creates(&batch, &results);
-                let fallen_due = FallenDue::of(batch, &results);
-                self.answer(clients, results);
-                fallen_due.tell(&self.claims);
-                self.settle(owed.zip(owed_results));
+                let asked = &writes[..clients.len()];
+                self.metrics.committed(begun.elapsed(), asked, &results, owed_results.len());
+                self.look_at_creates(asked, &results);
+                // A row that was created may have been deleted by the same batch.
+                let only_new = asked.iter().all(|write| matches!(write, Write::Create(_)));
+                let releases = writes.iter().any(|write| matches!(write, Write::Release { .. }));
+                let stored = !dues.is_empty();
+                let mut writes = writes.drain(..);
+                let asked = writes.by_ref().take(clients.len()).zip(&results);
+                let noted = self.claims.committed(asked, only_new);
+                let owed = writes.zip(dues.drain(..)).map(|(write, due)| Owed { write, due });
+                let mut settled = owed.zip(owed_results);
+                let released: Vec<_> = settled.by_ref().take(if releases { usize::MAX } else { 0 }).collect();
+                let noted = noted.max(self.claims.settled(settled));
+                self.answer(clients.drain(..).zip(results));
+                self.claims.catch_up(noted);
+                if stored && self.failing.take().is_some() {
+                    self.claims.set_recordable(true);
+                }
+                if releases {
+                    let again = self.claims.settle(released);
+                    self.shared.lock().owe(again);
+                }
             }
             Err(error) => {
                 self.failed(&error);
-                self.note_doubtful(&batch);
+                self.note_doubtful(&writes[..clients.len()]);
                 let reason = match &error {
                     DbError::Unavailable(reason) => reason.to_string(),
                     refusal => refusal.to_string(),
                 };
-                for client in clients {
+                let owed = writes.drain(clients.len()..).zip(dues.drain(..));
+                self.keep(owed.map(|(write, due)| Owed { write, due }));
+                writes.clear();
+                for client in clients.drain(..) {
                     let _ = client.reply.send(Err(DbError::unavailable(reason.clone())));
                 }
-                self.keep(owed);
             }
         }
     }
@@ -386,17 +430,14 @@ impl Writer {
 
     /// Tells clients what became of their writes. Waking a task from another thread
     /// is a system call: one task that wakes all the others takes a single one.
-    fn answer(&self, clients: Vec<Client>, results: Vec<Result<Written, DbError>>) {
-        let answers = clients.into_iter().zip(results);
-        if answers.len() == 0 {
-            return;
+    fn answer(&self, mut answers: impl ExactSizeIterator<Item = (Client, Result<Written, DbError>)>) {
+        // Whoever asked may have gone; the write is done all the same.
+        let tell = |(client, result): (Client, _)| drop(client.reply.send(result));
+        if answers.len() <= 1 {
+            return answers.by_ref().for_each(tell);
         }
-        self.runtime.spawn(async move {
-            for (client, result) in answers {
-                // Whoever asked may have gone; the write is done all the same.
-                let _ = client.reply.send(result);
-            }
-        });
+        let answers: Vec<_> = answers.collect();
+        self.runtime.spawn(async move { answers.into_iter().for_each(tell) });
     }
 
     /// Deletes and resends must not meet an attempt that is about to begin, and
@@ -434,18 +475,6 @@ impl Writer {
         self.claims.note(creates);
     }
 
-    fn settle(&mut self, done: impl ExactSizeIterator<Item = (Owed, Result<Written, DbError>)>) {
-        if done.len() == 0 {
-            return;
-        }
-        let again = self.claims.settle(done);
-        if self.failing.take().is_some() {
-            self.claims.set_recordable(true);
-        }
-        let mut queue = self.shared.lock();
-        queue.owe(again);
-    }
-
     /// What couldn't be stored is tried again later; until then no attempt begins.
     fn keep(&mut self, owed: impl ExactSizeIterator<Item = Owed>) {
         if owed.len() == 0 {
@@ -456,7 +485,7 @@ impl Writer {
         self.claims.set_recordable(false);
         let mut queue = self.shared.lock();
         let newer = std::mem::take(&mut queue.owed);
-        queue.owe(owed.chain(newer).collect::<Vec<_>>());
+        queue.owe(owed.chain(newer));
     }
 
     fn clear_slice(&mut self, clearing: Clearing) {

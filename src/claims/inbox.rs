@@ -4,7 +4,10 @@
 use std::sync::{MutexGuard, atomic::Ordering};
 
 use super::{Claims, Inner, POISONED, filling::BYTES, owed::Settled};
-use crate::notification::{Item, Lane, Timestamp};
+use crate::{
+    db::{DbError, Write, Written},
+    notification::{Item, Lane, Timestamp},
+};
 
 /// A row of at most so many bytes may wait for its attempt without being read from
 /// the table; so many may be in the inbox.
@@ -24,35 +27,81 @@ impl Inbox {
     }
 }
 
+/// What the recorder has noted, and who is to see to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use]
+pub(crate) enum Noted {
+    Nothing,
+    /// The recorder: nobody else may come for it soon.
+    Changes,
+    /// One of those who make attempts, who has to come anyhow.
+    Work,
+}
+
 impl Claims {
     /// Rows fall due in these lanes then.
     pub(crate) fn note(&self, due: impl IntoIterator<Item = (Lane, Timestamp)>) {
         self.tell(|inbox| inbox.due.extend(due));
     }
 
-    /// These rows are in the table now, are due, and nobody has touched them since: the
-    /// next write to the table is the caller's.
-    pub(crate) fn created(&self, items: impl IntoIterator<Item = Item>) {
-        let shared = self.db.is_shared();
-        self.tell(|inbox| {
-            for item in items {
-                // What is leased has to be read.
-                if shared || item.weight() > SHORT || inbox.created.len() >= MAX_CREATED {
-                    inbox.due.push((item.lane, item.next_at));
-                } else {
-                    inbox.created.push(item);
+    /// These writes of clients are in the table now, with what has become of each; the next
+    /// write to the table is the caller's, who sees to this by [`catch_up`](Self::catch_up) before.
+    ///
+    /// If they were `only_new` rows, nobody has touched them since.
+    pub(crate) fn committed<'r>(
+        &self,
+        done: impl Iterator<Item = (Write, &'r Result<Written, DbError>)>,
+        only_new: bool,
+    ) -> Noted {
+        // What is leased has to be read.
+        let as_they_are = only_new && !self.db.is_shared();
+        let mut inbox = self.inbox();
+        let was_empty = inbox.is_empty();
+        let mut noted = Noted::Nothing;
+        for written in done {
+            match written {
+                (Write::Create(item), Ok(Written::Done)) => {
+                    if as_they_are && item.weight() <= SHORT && inbox.created.len() < MAX_CREATED {
+                        inbox.created.push(item);
+                    } else {
+                        inbox.due.push((item.lane, item.next_at));
+                    }
                 }
+                (Write::Resend { now, .. }, Ok(Written::Resent(lane))) => inbox.due.push((*lane, now)),
+                _ => continue,
             }
-        });
+            // If the one who was called last hasn't come yet, that may take as long as an attempt.
+            noted = if was_empty && as_they_are { Noted::Work } else { Noted::Changes };
+        }
+        noted
     }
 
-    /// These owed writes are done.
-    pub(super) fn settled(&self, done: Vec<Settled>) {
-        self.tell(|inbox| inbox.settled.extend(done));
+    /// These owed writes are done; [`catch_up`](Self::catch_up) sees to it.
+    pub(crate) fn settled(&self, done: impl ExactSizeIterator<Item = Settled>) -> Noted {
+        if done.len() == 0 {
+            return Noted::Nothing;
+        }
+        self.inbox().settled.extend(done);
+        Noted::Changes
+    }
+
+    /// Sees to what was noted.
+    pub(crate) fn catch_up(&self, noted: Noted) {
+        match noted {
+            Noted::Nothing => {}
+            // Whoever comes for it takes everything out.
+            Noted::Work => self.wake(),
+            Noted::Changes => self.look(),
+        }
     }
 
     fn tell(&self, tell: impl FnOnce(&mut Inbox)) {
         tell(&mut self.inbox());
+        self.look();
+    }
+
+    /// Empties the inbox, unless somebody is about to.
+    fn look(&self) {
         if !self.asking.load(Ordering::SeqCst) {
             self.unlock(self.lock());
         }
@@ -60,14 +109,16 @@ impl Claims {
 
     /// Takes everything out, in a critical section that has just begun.
     pub(super) fn empty_inbox(&self, state: &mut Inner) {
-        let Inbox { due, created, settled } = std::mem::take(&mut *self.inbox());
-        for (lane, at) in due {
+        let mut noted = std::mem::take(&mut state.noted);
+        std::mem::swap(&mut noted, &mut self.inbox());
+        for (lane, at) in noted.due.drain(..) {
             state.lanes.note(lane, at);
         }
-        for item in created {
+        for item in noted.created.drain(..) {
             self.line_up(state, item);
         }
-        self.settle_in(state, settled);
+        self.settle_in(state, noted.settled.drain(..));
+        state.noted = noted;
     }
 
     /// A row that was just created is next in line if nothing in its lane is older: it
@@ -94,7 +145,7 @@ impl Claims {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, atomic::AtomicUsize};
 
     use super::*;
     use crate::{
@@ -152,6 +203,12 @@ mod tests {
         }
     }
 
+    /// Tells of rows that were just created.
+    fn create(claims: &Claims, items: impl IntoIterator<Item = Item>) {
+        let items = items.into_iter().map(|item| (Write::Create(item), &Ok(Written::Done)));
+        claims.catch_up(claims.committed(items, true));
+    }
+
     fn begin(claims: &Arc<Claims>) -> Option<String> {
         let begun = claims.next(None).begun?;
         Some(begun.item.id.as_str().to_owned())
@@ -161,7 +218,7 @@ mod tests {
     fn a_row_that_was_just_created_is_begun_without_being_read() {
         let directory = tempfile::tempdir().unwrap();
         let claims = claims(&directory);
-        claims.created([item("one")]);
+        create(&claims, [item("one")]);
         assert_eq!(begin(&claims).as_deref(), Some("one"));
         assert_eq!(begin(&claims), None);
     }
@@ -170,7 +227,7 @@ mod tests {
     fn one_that_is_deleted_before_that_is_not_begun() {
         let directory = tempfile::tempdir().unwrap();
         let claims = claims(&directory);
-        claims.created([item("one"), item("two")]);
+        create(&claims, [item("one"), item("two")]);
         claims.exclusive().revoke([&item("one").id]).unwrap();
         assert_eq!(begin(&claims).as_deref(), Some("two"));
         assert_eq!(begin(&claims), None);
@@ -181,7 +238,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let claims = claims(&directory);
         claims.note([(item("one").lane, NOW)]);
-        claims.created([item("one")]);
+        create(&claims, [item("one")]);
         assert_eq!(begin(&claims), None, "it is to be read with the older ones");
     }
 
@@ -196,10 +253,26 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_comes_for_is_seen_to_by_the_one_who_tells() {
+        let directory = tempfile::tempdir().unwrap();
+        let claims = claims(&directory);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let called = calls.clone();
+        claims.on_due(move || {
+            called.fetch_add(1, Ordering::Relaxed);
+        });
+        create(&claims, [item("one")]);
+        assert_eq!((claims.inbox().created.len(), calls.load(Ordering::Relaxed)), (1, 1));
+        create(&claims, [item("two")]);
+        assert!(claims.inbox().is_empty(), "whoever was called may be busy for long");
+        assert_eq!([begin(&claims), begin(&claims)], [Some("one".into()), Some("two".into())]);
+    }
+
+    #[test]
     fn a_long_one_is_left_in_the_table() {
         let directory = tempfile::tempdir().unwrap();
         let claims = claims(&directory);
-        claims.created([Item { content: vec![b' '; SHORT], ..item("one") }]);
+        create(&claims, [Item { content: vec![b' '; SHORT], ..item("one") }]);
         assert_eq!(begin(&claims), None);
     }
 }

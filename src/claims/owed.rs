@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{Claim, Claims, Inner, Slot};
 use crate::{
     db::{DbError, Outcome, Write, Written},
@@ -22,7 +24,7 @@ pub(crate) struct Owed {
 #[derive(Default)]
 pub(crate) struct Due {
     /// These rows can be claimed again.
-    pub(super) claims: Vec<Claim>,
+    pub(super) claims: SmallVec<[Claim; 1]>,
     /// Something falls due in these lanes.
     pub(super) notes: Vec<(Lane, Timestamp)>,
     /// This lane waits for it.
@@ -45,31 +47,26 @@ impl Owed {
     pub(super) fn end(outcome: Outcome, claim: Claim) -> Self {
         let next = (claim.lane, outcome.next_at);
         let notes = if outcome.state == State::Pending { vec![next] } else { Vec::new() };
-        let due = Due { claims: vec![claim], notes, ..Due::default() };
+        let due = Due { claims: smallvec![claim], notes, ..Due::default() };
         Self { write: Write::Outcome(outcome), due }
     }
 }
 
 /// An owed write that is done, with its result.
-pub(super) type Settled = (Owed, Result<Written, DbError>);
+pub(crate) type Settled = (Owed, Result<Written, DbError>);
 
 impl Claims {
     /// These owed writes are done, with these results. Returns what has to be
     /// done again.
     pub(crate) fn settle(&self, done: impl IntoIterator<Item = Settled>) -> Vec<Owed> {
-        let done: Vec<Settled> = done.into_iter().collect();
-        if done.iter().any(|(owed, _)| matches!(owed.write, Write::Release { .. })) {
-            let mut state = self.lock();
-            let again = self.settle_in(&mut state, done);
-            self.unlock(state);
-            return again;
-        }
-        self.settled(done);
-        Vec::new()
+        let mut state = self.lock();
+        let again = self.settle_in(&mut state, done);
+        self.unlock(state);
+        again
     }
 
     /// The same within a critical section.
-    pub(super) fn settle_in(&self, state: &mut Inner, done: Vec<Settled>) -> Vec<Owed> {
+    pub(super) fn settle_in(&self, state: &mut Inner, done: impl IntoIterator<Item = Settled>) -> Vec<Owed> {
         let mut again = Vec::new();
         for (mut owed, written) in done {
             state.unrecorded_bytes -= owed.due.bytes as isize;

@@ -73,11 +73,6 @@ pub(super) struct Clearing {
 }
 
 impl Queue {
-    pub(super) fn take_owed(&mut self) -> Vec<Owed> {
-        self.owed_since = None;
-        std::mem::replace(&mut self.owed, Vec::with_capacity(2 * GATHER))
-    }
-
     pub(super) fn owe(&mut self, owed: impl IntoIterator<Item = Owed>) {
         self.owed.extend(owed);
         if !self.owed.is_empty() {
