@@ -5,7 +5,6 @@
 //! gathered for a moment, and rides along with the next client's write.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -18,16 +17,20 @@ use tokio::{
 };
 
 use crate::{
-    claims::{Claims, Due, Noted, Owed},
+    claims::{Claims, Noted, Owed},
     db::{Clear, Cleared, DBDrv, DbError, Scope, Sending, Write, Written},
     health::Health,
     metrics::Metrics,
     notification::{Id, Item, Lane, Timestamp},
 };
 
+mod batch;
+mod patience;
 mod queue;
 
-use queue::{Clearing, Client, GATHER, GATHER_FOR, Queue, Request, Shared, Sleep};
+use batch::Batch;
+use patience::Patience;
+use queue::{Clearing, Client, GATHER, GATHER_FOR, Queue, Request, Shared};
 
 /// How many writes go into one transaction.
 const BATCH: usize = 512;
@@ -89,6 +92,7 @@ impl Recorder {
             failing: None,
             probe: None,
             full: false,
+            patience: Patience::default(),
         };
         let thread = thread::Builder::new().name("recorder".into()).spawn(move || {
             let _ended = ended;
@@ -169,41 +173,10 @@ impl Recorder {
             return Err(Refusal::Full);
         }
         push(&mut queue);
-        self.shared.wake_up(queue);
+        if queue.has(queue.wanted) {
+            self.shared.wake_up(queue);
+        }
         Ok(())
-    }
-}
-
-/// What to write next.
-#[derive(Default)]
-struct Batch {
-    requests: VecDeque<Request>,
-    owed: Vec<Owed>,
-    /// Both of them: what goes into one transaction, clients' writes first,
-    writes: Vec<Write>,
-    /// who waits for those,
-    clients: Vec<Client>,
-    /// and what becomes possible with the others.
-    dues: Vec<Due>,
-    clearing: Option<Clearing>,
-}
-
-impl Batch {
-    fn arrange(&mut self) {
-        for Request { write, client } in self.requests.drain(..) {
-            self.writes.push(write);
-            self.clients.push(client);
-        }
-        for Owed { write, due } in self.owed.drain(..) {
-            self.writes.push(write);
-            self.dues.push(due);
-        }
-    }
-
-    /// Leaves clients' writes only.
-    fn split_off_owed(&mut self) -> Self {
-        let writes = self.writes.split_off(self.clients.len());
-        Self { writes, dues: std::mem::take(&mut self.dues), ..Self::default() }
     }
 }
 
@@ -221,6 +194,7 @@ struct Writer {
     probe: Option<(Instant, Duration)>,
     /// The latest create was refused for want of room.
     full: bool,
+    patience: Patience,
 }
 
 impl Writer {
@@ -238,9 +212,11 @@ impl Writer {
                 self.commit(&mut batch.split_off_owed());
                 self.commit(&mut batch);
             } else {
-                let answers = !batch.clients.is_empty();
+                let clients = batch.clients.len();
+                let begun = Instant::now();
                 self.commit(&mut batch);
-                if answers {
+                if clients > 0 {
+                    self.patience.committed(clients, begun.elapsed());
                     // Clients that were answered may have the next request ready: whoever wants
                     // to run goes first, and the next commit takes more for the same pages.
                     thread::yield_now();
@@ -259,6 +235,8 @@ impl Writer {
         // What was written last is likely to be followed by outcomes, none of which
         // has to wake this thread if it looks by itself once more.
         let look = Instant::now() + GATHER_FOR;
+        let enough = self.patience.enough();
+        let mut patient_until = None;
         let mut queue = self.shared.lock();
         loop {
             for round in queue.rounds.drain(..) {
@@ -274,6 +252,15 @@ impl Writer {
             let owed_ready =
                 queue.closing || queue.owed.len() >= GATHER || gathered.is_some_and(|at| at <= now);
             let owed_ready = owed_ready && !queue.owed.is_empty() && paused.is_none();
+            if !queue.requests.is_empty() && !queue.has(enough) {
+                let until = *patient_until.get_or_insert(now + self.patience.time());
+                if now < until {
+                    queue.wanted = enough;
+                    queue = self.shared.sleep(queue, Some(until));
+                    queue.wanted = 0;
+                    continue;
+                }
+            }
             if owed_ready || !queue.requests.is_empty() || !queue.clears.is_empty() {
                 // Others wait for the lock: what there is changes places with nothing.
                 if queue.requests.len() <= BATCH {
@@ -301,12 +288,7 @@ impl Writer {
                 true => probe.into_iter().chain((look > now).then_some(look)).min(),
                 false => paused.or(gathered),
             };
-            queue.sleep = until.map_or(Sleep::UntilWoken, Sleep::Until);
-            queue = match until {
-                Some(until) => self.shared.wake.wait_timeout(queue, until - now).expect(POISONED).0,
-                None => self.shared.wake.wait(queue).expect(POISONED),
-            };
-            queue.sleep = Sleep::Awake;
+            queue = self.shared.sleep(queue, until);
         }
     }
 

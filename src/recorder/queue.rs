@@ -37,6 +37,8 @@ pub(super) struct Queue {
     /// Who waits for the writer to go round.
     pub(super) rounds: Vec<oneshot::Sender<()>>,
     pub(super) sleep: Sleep,
+    /// The writer sleeps until there are so many requests.
+    pub(super) wanted: usize,
     pub(super) closing: bool,
 }
 
@@ -73,6 +75,11 @@ pub(super) struct Clearing {
 }
 
 impl Queue {
+    /// Whether there are that many requests, or something that doesn't wait for any.
+    pub(super) fn has(&self, requests: usize) -> bool {
+        self.requests.len() >= requests || !self.clears.is_empty() || self.closing
+    }
+
     pub(super) fn owe(&mut self, owed: impl IntoIterator<Item = Owed>) {
         self.owed.extend(owed);
         if !self.owed.is_empty() {
@@ -101,6 +108,24 @@ impl Shared {
         if starts || (before < GATHER && after >= GATHER) {
             self.wake_up(queue);
         }
+    }
+
+    /// Has the writer sleep until it's woken, or until then.
+    pub(super) fn sleep<'q>(
+        &self,
+        mut queue: MutexGuard<'q, Queue>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'q, Queue> {
+        queue.sleep = until.map_or(Sleep::UntilWoken, Sleep::Until);
+        queue = match until {
+            Some(until) => {
+                let time = until.saturating_duration_since(Instant::now());
+                self.wake.wait_timeout(queue, time).expect(POISONED).0
+            }
+            None => self.wake.wait(queue).expect(POISONED),
+        };
+        queue.sleep = Sleep::Awake;
+        queue
     }
 
     /// There is something new to look at.
