@@ -6,8 +6,8 @@
 //! enter the set of claims in one critical section, and whoever deletes rows does
 //! so in the same one ([`Claims::exclusive`]); so nothing is sent after it was
 //! deleted, and nothing twice at a time. A row that was just created needn't be read
-//! if it is the latest of its lane: the recorder, who alone deletes rows, tells the
-//! claims of it before its next write ([`Claims::committed`]).
+//! if it is the latest of its lane: the recorder, who alone deletes rows, leaves it in the
+//! inbox before its next write ([`Claims::committed`]), and each critical section begins with that.
 
 use std::{
     collections::HashMap,

@@ -212,11 +212,9 @@ impl Writer {
                 self.commit(&mut batch.split_off_owed());
                 self.commit(&mut batch);
             } else {
-                let clients = batch.clients.len();
-                let begun = Instant::now();
+                let answers = !batch.clients.is_empty();
                 self.commit(&mut batch);
-                if clients > 0 {
-                    self.patience.committed(clients, begun.elapsed());
+                if answers {
                     // Clients that were answered may have the next request ready: whoever wants
                     // to run goes first, and the next commit takes more for the same pages.
                     thread::yield_now();
@@ -226,7 +224,7 @@ impl Writer {
                 self.clear_slice(clearing);
             }
         }
-        // Those who were called may be gone, and what they hold of each other with them.
+        // Nobody may come for it any more, and claims that lie there would keep alive what holds them.
         self.claims.catch_up(Noted::Changes);
     }
 
@@ -299,14 +297,18 @@ impl Writer {
         }
         let begun = Instant::now();
         let written = self.write(&mut batch.writes);
+        let took = begun.elapsed();
         let Batch { writes, clients, dues, .. } = batch;
         match written {
             Ok(mut results) => {
                 self.works();
                 let owed_results = results.split_off(clients.len());
                 let asked = &writes[..clients.len()];
-                self.metrics.committed(begun.elapsed(), asked, &results, owed_results.len());
+                self.metrics.committed(took, asked, &results, owed_results.len());
                 self.look_at_creates(asked, &results);
+                if !clients.is_empty() {
+                    self.patience.committed(clients.len(), took);
+                }
                 // A row that was created may have been deleted by the same batch.
                 let only_new = asked.iter().all(|write| matches!(write, Write::Create(_)));
                 let releases = writes.iter().any(|write| matches!(write, Write::Release { .. }));
@@ -335,12 +337,14 @@ impl Writer {
                     DbError::Unavailable(reason) => reason.to_string(),
                     refusal => refusal.to_string(),
                 };
-                let owed = writes.drain(clients.len()..).zip(dues.drain(..));
-                self.keep(owed.map(|(write, due)| Owed { write, due }));
-                writes.clear();
+                let asked = clients.len();
+                // Before anything that may have to wait for a query of the sender's.
                 for client in clients.drain(..) {
                     let _ = client.reply.send(Err(DbError::unavailable(reason.clone())));
                 }
+                let owed = writes.drain(asked..).zip(dues.drain(..));
+                self.keep(owed.map(|(write, due)| Owed { write, due }));
+                writes.clear();
             }
         }
     }

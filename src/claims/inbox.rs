@@ -1,5 +1,6 @@
-//! What the recorder tells. It never waits for a query of the sender's: while the
-//! table is asked, it leaves things here, and whoever locks the claims next finds them.
+//! What the recorder tells. It leaves things here, and whoever locks the claims next finds
+//! them: so it never waits for a query of the sender's, and those who make attempts do
+//! the work while it goes on writing.
 
 use std::sync::{MutexGuard, atomic::Ordering};
 
@@ -34,7 +35,7 @@ pub(crate) enum Noted {
     Nothing,
     /// The recorder: nobody else may come for it soon.
     Changes,
-    /// One of those who make attempts, who has to come anyhow.
+    /// One of those who make attempts, who is called for the new rows.
     Work,
 }
 
@@ -44,10 +45,11 @@ impl Claims {
         self.tell(|inbox| inbox.due.extend(due));
     }
 
-    /// These writes of clients are in the table now, with what has become of each; the next
-    /// write to the table is the caller's, who sees to this by [`catch_up`](Self::catch_up) before.
+    /// These writes of clients are in the table now, with what has become of each;
+    /// [`catch_up`](Self::catch_up) sees to it.
     ///
-    /// If they were `only_new` rows, nobody has touched them since.
+    /// If they were `only_new` rows, nobody has touched them since: whoever deletes or changes rows
+    /// does so in a critical section, which begins with a look in here.
     pub(crate) fn committed<'r>(
         &self,
         done: impl Iterator<Item = (Write, &'r Result<Written, DbError>)>,
@@ -70,7 +72,8 @@ impl Claims {
                 (Write::Resend { now, .. }, Ok(Written::Resent(lane))) => inbox.due.push((*lane, now)),
                 _ => continue,
             }
-            // If the one who was called last hasn't come yet, that may take as long as an attempt.
+            // Something that still lies here tells that nobody has come since the last call, which
+            // may take as long as an attempt. Until then there was no slot for anything new.
             noted = if was_empty && as_they_are { Noted::Work } else { Noted::Changes };
         }
         noted
@@ -89,7 +92,7 @@ impl Claims {
     pub(crate) fn catch_up(&self, noted: Noted) {
         match noted {
             Noted::Nothing => {}
-            // Whoever comes for it takes everything out.
+            // Whoever comes takes everything out.
             Noted::Work => self.wake(),
             Noted::Changes => self.look(),
         }

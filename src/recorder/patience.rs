@@ -3,14 +3,15 @@
 //! Clients that were answered together come back together, one after the other. A commit that
 //! begins with the first of them leaves the others to the next one, and both write much the
 //! same pages. So it waits until there are half as many as a commit had lately, but only for a
-//! part of the time that a commit takes. Who is alone never waits, nor do two.
+//! part of the time that a commit takes. Up to three clients never wait, unless there were more
+//! a few commits ago.
 
 use std::time::Duration;
 
 /// So many of the latest commits tell how many clients there are.
 const COMMITS: usize = 8;
 
-/// This part of the time that the latest commit took,
+/// This part of the time that the latest commit took, from when the writer sees the first client,
 const PART: u32 = 3;
 
 /// and so long at most, be the disk as slow as it may.
@@ -25,7 +26,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// A commit for so many clients took that long.
+    /// So many clients' writes were committed, which took that long.
     pub(super) fn committed(&mut self, clients: usize, took: Duration) {
         self.clients[self.oldest] = clients;
         self.oldest = (self.oldest + 1) % COMMITS;
@@ -37,7 +38,7 @@ impl Patience {
         self.clients.iter().max().map_or(0, |most| most / 2)
     }
 
-    /// and so long after the first of them with fewer.
+    /// and so long after the writer saw the first one with fewer.
     pub(super) fn time(&self) -> Duration {
         self.time
     }
@@ -50,10 +51,10 @@ mod tests {
     const FSYNC: Duration = Duration::from_micros(300);
 
     #[test]
-    fn who_is_alone_does_not_wait_nor_do_two() {
+    fn a_few_do_not_wait() {
         let mut patience = Patience::default();
         assert!(patience.enough() <= 1);
-        for clients in [1, 2, 1, 2] {
+        for clients in [1, 2, 3, 1] {
             patience.committed(clients, FSYNC);
             assert!(patience.enough() <= 1);
         }

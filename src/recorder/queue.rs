@@ -37,7 +37,7 @@ pub(super) struct Queue {
     /// Who waits for the writer to go round.
     pub(super) rounds: Vec<oneshot::Sender<()>>,
     pub(super) sleep: Sleep,
-    /// The writer sleeps until there are so many requests.
+    /// Fewer requests than that aren't worth waking the writer, which looks by itself soon.
     pub(super) wanted: usize,
     pub(super) closing: bool,
 }
