@@ -14,7 +14,7 @@ use r2d2::{Pool, PooledConnection};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
 
-use self::{room::Room, rows::failed};
+use self::{room::Room, rows::failed, writes::Statements};
 use super::{
     Claimed, Clear, Cleared, DBDrv, DbError, Figures, Page, Query, Row, Scope, Sending, Unassigned, Wanted,
     Write, Written,
@@ -129,7 +129,7 @@ impl DBDrv for Sqlite {
     fn create(&self, item: &Item) -> Result<(), DbError> {
         self.transact(|writer| {
             self.room.look(writer).map_err(failed)?.take(item)?;
-            writes::create(writer, item)
+            writes::create(&mut Statements::of(writer), item)
         })
     }
 
@@ -214,8 +214,9 @@ impl DBDrv for Sqlite {
             let mut answers = Vec::with_capacity(batch.len());
             let creates = batch.iter().any(|write| matches!(write, Write::Create(_)));
             let mut room = creates.then(|| self.room.look(writer)).transpose().map_err(failed)?;
+            let mut statements = Statements::of(writer);
             for write in batch {
-                match writes::write(writer, write, sending, room.as_mut()) {
+                match writes::write(&mut statements, write, sending, room.as_mut()) {
                     Err(DbError::Unavailable(reason)) => return Err(DbError::Unavailable(reason)),
                     // A refusal that took the earlier ones with it.
                     _ if writer.is_autocommit() => {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     rows::{self, failed},
-    writes,
+    writes::{self, Statements},
 };
 use crate::{
     db::{DbError, Row, Written},
@@ -53,7 +53,7 @@ pub(super) fn export(connection: &Connection, after: &str, limit: usize) -> rusq
 
 /// What is refused is an answer; what makes the whole transaction fail is an error.
 pub(super) fn import(connection: &Connection, row: &Row) -> Result<Result<(), DbError>, DbError> {
-    match writes::create_or_compare(connection, &row.item) {
+    match writes::create_or_compare(&mut Statements::of(connection), &row.item) {
         Ok(Written::Exists { same: true, .. }) => Ok(Ok(())),
         Ok(Written::Exists { .. }) => Ok(Err(DbError::Exists)),
         Ok(_) => {

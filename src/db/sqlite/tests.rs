@@ -147,7 +147,7 @@ fn a_panic_in_the_writer_leaves_nothing_behind() {
     let (db, _directory) = fresh();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         db.transact(|writer| -> Result<(), DbError> {
-            writes::create(writer, &item("half", 1))?;
+            writes::create(&mut writes::Statements::of(writer), &item("half", 1))?;
             panic!("in the middle");
         })
     }));

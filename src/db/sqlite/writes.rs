@@ -1,6 +1,6 @@
 //! The statements that write. Each runs in a transaction of its caller's.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
     room::Left,
@@ -56,20 +56,47 @@ pub(super) const HASTEN: &str = "update items set next_at = ?2 where seq in (\
 pub(super) const GIVE_UP: &str = "update items set cur_state = 2, \
      response = coalesce(response, cast('its notify_id is not a text in UTF-8' as blob)) where seq = ?1";
 
+/// The statements of which a batch does many: looking one up takes a twentieth of the time
+/// that it takes.
+pub(super) struct Statements<'c> {
+    connection: &'c Connection,
+    create: Option<CachedStatement<'c>>,
+    outcome: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Statements<'c> {
+    pub(super) fn of(connection: &'c Connection) -> Self {
+        Self { connection, create: None, outcome: None }
+    }
+}
+
+/// What is there, or else the statement, prepared.
+fn prepared<'s, 'c>(
+    statement: &'s mut Option<CachedStatement<'c>>,
+    connection: &'c Connection,
+    sql: &str,
+) -> rusqlite::Result<&'s mut CachedStatement<'c>> {
+    match statement {
+        Some(statement) => Ok(statement),
+        None => Ok(statement.insert(connection.prepare_cached(sql)?)),
+    }
+}
+
 /// Does one write of a batch.
 pub(super) fn write(
-    connection: &Connection,
+    statements: &mut Statements<'_>,
     write: &Write,
     sending: &Sending,
     room: Option<&mut Left<'_>>,
 ) -> Result<Written, DbError> {
+    let connection = statements.connection;
     match write {
         Write::Create(item) => match room.map_or(Ok(()), |room| room.take(item)) {
-            Ok(()) => create_or_compare(connection, item),
+            Ok(()) => create_or_compare(statements, item),
             // A repeat needs none.
             Err(full) => compare(connection, item)?.ok_or(full),
         },
-        Write::Outcome(outcome) => store(connection, outcome).map_err(failed),
+        Write::Outcome(outcome) => store(statements, outcome).map_err(failed),
         Write::Resend { id, max_tries, now } => {
             resend(connection, id.as_str(), *max_tries, *now).map(Written::Resent)
         }
@@ -80,10 +107,9 @@ pub(super) fn write(
     }
 }
 
-pub(super) fn create(connection: &Connection, item: &Item) -> Result<(), DbError> {
-    let inserted = connection
-        .prepare_cached(CREATE)
-        .and_then(|mut statement| {
+pub(super) fn create(statements: &mut Statements<'_>, item: &Item) -> Result<(), DbError> {
+    let inserted = prepared(&mut statements.create, statements.connection, CREATE)
+        .and_then(|statement| {
             statement.execute(params![
                 item.id.as_str(),
                 item.r#type,
@@ -101,9 +127,9 @@ pub(super) fn create(connection: &Connection, item: &Item) -> Result<(), DbError
     if inserted == 0 { Err(DbError::Exists) } else { Ok(()) }
 }
 
-pub(super) fn create_or_compare(connection: &Connection, item: &Item) -> Result<Written, DbError> {
-    match create(connection, item) {
-        Err(DbError::Exists) => compare(connection, item)?.ok_or(DbError::Exists),
+pub(super) fn create_or_compare(statements: &mut Statements<'_>, item: &Item) -> Result<Written, DbError> {
+    match create(statements, item) {
+        Err(DbError::Exists) => compare(statements.connection, item)?.ok_or(DbError::Exists),
         done => done.map(|()| Written::Done),
     }
 }
@@ -126,9 +152,10 @@ fn compare(connection: &Connection, item: &Item) -> Result<Option<Written>, DbEr
         .map_err(failed)
 }
 
-fn store(connection: &Connection, outcome: &Outcome) -> rusqlite::Result<Written> {
+fn store(statements: &mut Statements<'_>, outcome: &Outcome) -> rusqlite::Result<Written> {
     let id = outcome.id.as_str();
-    let stored = connection.prepare_cached(OUTCOME)?.execute(params![
+    let connection = statements.connection;
+    let stored = prepared(&mut statements.outcome, connection, OUTCOME)?.execute(params![
         id,
         outcome.tried,
         outcome.next_at.as_secs(),
