@@ -118,7 +118,7 @@ struct Inner {
     /// Who waits for the timer to go round.
     rounds: Vec<oneshot::Sender<()>>,
     /// An empty inbox, whose memory is used again.
-    noted: Inbox,
+    spare_inbox: Inbox,
 }
 
 /// What [`Claims::next`] found.
@@ -154,7 +154,7 @@ impl Claims {
             paused: None,
             armed: None,
             rounds: Vec::new(),
-            noted: Inbox::default(),
+            spare_inbox: Inbox::default(),
         };
         Self {
             db,

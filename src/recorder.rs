@@ -318,14 +318,15 @@ impl Writer {
                 let noted = self.claims.committed(asked, only_new);
                 let owed = writes.zip(dues.drain(..)).map(|(write, due)| Owed { write, due });
                 let mut settled = owed.zip(owed_results);
-                let released: Vec<_> = settled.by_ref().take(if releases { usize::MAX } else { 0 }).collect();
+                // What is released goes on, and isn't left to others.
+                let released: Vec<_> = if releases { settled.by_ref().collect() } else { Vec::new() };
                 let noted = noted.max(self.claims.settled(settled));
                 self.answer(clients.drain(..).zip(results));
                 self.claims.catch_up(noted);
                 if stored && self.failing.take().is_some() {
                     self.claims.set_recordable(true);
                 }
-                if releases {
+                if !released.is_empty() {
                     let again = self.claims.settle(released);
                     self.shared.lock().owe(again);
                 }
@@ -416,11 +417,11 @@ impl Writer {
 
     /// Tells clients what became of their writes. Waking a task from another thread
     /// is a system call: one task that wakes all the others takes a single one.
-    fn answer(&self, mut answers: impl ExactSizeIterator<Item = (Client, Result<Written, DbError>)>) {
+    fn answer(&self, answers: impl ExactSizeIterator<Item = (Client, Result<Written, DbError>)>) {
         // Whoever asked may have gone; the write is done all the same.
         let tell = |(client, result): (Client, _)| drop(client.reply.send(result));
         if answers.len() <= 1 {
-            return answers.by_ref().for_each(tell);
+            return answers.for_each(tell);
         }
         let answers: Vec<_> = answers.collect();
         self.runtime.spawn(async move { answers.into_iter().for_each(tell) });

@@ -42,7 +42,8 @@ pub(crate) enum Noted {
 impl Claims {
     /// Rows fall due in these lanes then.
     pub(crate) fn note(&self, due: impl IntoIterator<Item = (Lane, Timestamp)>) {
-        self.tell(|inbox| inbox.due.extend(due));
+        self.inbox().due.extend(due);
+        self.look();
     }
 
     /// These writes of clients are in the table now, with what has become of each;
@@ -98,11 +99,6 @@ impl Claims {
         }
     }
 
-    fn tell(&self, tell: impl FnOnce(&mut Inbox)) {
-        tell(&mut self.inbox());
-        self.look();
-    }
-
     /// Empties the inbox, unless somebody is about to.
     fn look(&self) {
         if !self.asking.load(Ordering::SeqCst) {
@@ -112,7 +108,7 @@ impl Claims {
 
     /// Takes everything out, in a critical section that has just begun.
     pub(super) fn empty_inbox(&self, state: &mut Inner) {
-        let mut noted = std::mem::take(&mut state.noted);
+        let mut noted = std::mem::take(&mut state.spare_inbox);
         std::mem::swap(&mut noted, &mut self.inbox());
         for (lane, at) in noted.due.drain(..) {
             state.lanes.note(lane, at);
@@ -121,7 +117,7 @@ impl Claims {
             self.line_up(state, item);
         }
         self.settle_in(state, noted.settled.drain(..));
-        state.noted = noted;
+        state.spare_inbox = noted;
     }
 
     /// A row that was just created is next in line if nothing in its lane is older: it
